@@ -1,0 +1,1 @@
+"""GraphQL over HTTP: translates between the outside and the house, decides nothing."""

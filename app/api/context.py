@@ -1,0 +1,86 @@
+"""What a resolver can reach: the services, the caller, and loaders that join look-ups."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import strawberry
+from strawberry.dataloader import DataLoader
+
+from app.api.errors import BadArgumentError
+from app.domain.execution import Program, Transcript
+from app.domain.language import Language
+from app.domain.limits import MIB, describe_size
+from app.executions.service import ExecutionService
+from app.storage.errors import StorageError
+from app.storage.store import Store
+
+LOCAL_OWNER = "local"
+"""The one tenant, until there are accounts."""
+
+# An answer is put together in memory, and a document can ask for the same things many times.
+MOST_READ = 200  # a page of programs and a page of their output
+MOST_TEXT = 64 * MIB  # of these in one answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What lives as long as the server."""
+
+    executions: ExecutionService
+    history: Store
+    languages: Mapping[str, Language]
+
+
+class Context:
+    """What lives as long as one operation."""
+
+    def __init__(self, services: Services, owner: str = LOCAL_OWNER) -> None:
+        self.owner = owner
+        self.executions = services.executions
+        self.history = services.history
+        self.languages = services.languages
+        self.programs: DataLoader[UUID, Program | None] = DataLoader(self._load_programs)
+        self.transcripts: DataLoader[UUID, Transcript] = DataLoader(self._load_transcripts)
+        self._read = self._text = 0
+
+    def allow(self, size: int) -> None:
+        """Count a text before it becomes a part of the answer.
+
+        Raises:
+            BadArgumentError: the answer would be too large.
+        """
+        self._text += size
+        if self._text > MOST_TEXT:
+            message = (
+                f"One answer may hold {describe_size(MOST_TEXT)} of programs and output: "
+                "ask for fewer, or use `maxBytes`."
+            )
+            raise BadArgumentError(message)
+
+    async def database_answers(self) -> bool:
+        """Whether the history can be read now."""
+        try:
+            await self.history.ping()
+        except StorageError:
+            return False
+        return True
+
+    async def _load_programs(self, ids: Sequence[UUID]) -> list[Program | None]:
+        self._count(ids)
+        found = await self.history.programs(self.owner, ids)
+        return [found.get(id) for id in ids]
+
+    async def _load_transcripts(self, ids: Sequence[UUID]) -> list[Transcript]:
+        self._count(ids)
+        found = await self.history.transcripts(self.owner, ids)
+        return [found.get(id, Transcript()) for id in ids]
+
+    def _count(self, ids: Sequence[UUID]) -> None:
+        self._read += len(ids)
+        if self._read > MOST_READ:
+            message = "One request may ask for programs and output of 100 executions at most."
+            raise BadArgumentError(message)
+
+
+Info = strawberry.Info[Context, None]

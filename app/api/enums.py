@@ -1,0 +1,60 @@
+"""Closed sets of the public schema."""
+
+from enum import Enum
+
+import strawberry
+from strawberry import enum_value
+
+from app.domain.execution import Status, TimeLimit
+from app.languages import LanguageId as LanguageId  # noqa: PLC0414 - for others as well
+
+# Before any type uses it: modules here take it from here.
+strawberry.enum(LanguageId, description="A programming language; see `languages` for more.")
+
+
+@strawberry.enum(description="Where an execution stands; all but QUEUED and RUNNING are final.")
+class ExecutionStatus(Enum):
+    QUEUED = enum_value(Status.QUEUED, description="It waits for a slot.")
+    RUNNING = enum_value(Status.RUNNING, description="It has a slot.")
+    SUCCEEDED = enum_value(Status.SUCCEEDED, description="It exited with code 0.")
+    FAILED = enum_value(Status.FAILED, description="It exited with another code.")
+    CRASHED = enum_value(Status.CRASHED, description="A signal that was not ours ended it.")
+    TIME_LIMIT_EXCEEDED = enum_value(
+        Status.TIME_LIMIT_EXCEEDED, description="It was stopped at the limit in `timeLimit`."
+    )
+    MEMORY_LIMIT_EXCEEDED = enum_value(
+        Status.MEMORY_LIMIT_EXCEEDED, description="One of its processes was killed for its memory."
+    )
+    OUTPUT_LIMIT_EXCEEDED = enum_value(
+        Status.OUTPUT_LIMIT_EXCEEDED, description="It was stopped at the limit for its output."
+    )
+    CANCELLED = enum_value(Status.CANCELLED, description="Somebody stopped it.")
+    INFRASTRUCTURE_ERROR = enum_value(
+        Status.INFRASTRUCTURE_ERROR, description="We failed, not the program; see `message`."
+    )
+
+
+@strawberry.enum(description="Which clock ran out.")
+class TimeLimitKind(Enum):
+    CPU = enum_value(TimeLimit.CPU, description="The CPU time of all its processes.")
+    WALL = enum_value(TimeLimit.WALL, description="The clock on the wall.")
+
+
+@strawberry.enum(description="How the history is sorted.")
+class ExecutionOrder(Enum):
+    CREATED_AT_DESC = enum_value("CREATED_AT_DESC", description="Newest first.")
+    CREATED_AT_ASC = enum_value("CREATED_AT_ASC", description="Oldest first.")
+
+
+@strawberry.enum(description="Whether the service can do its work.")
+class HealthStatus(Enum):
+    OK = enum_value("OK", description="Everything works.")
+    DEGRADED = enum_value("DEGRADED", description="Something does not; see the parts.")
+
+
+@strawberry.enum(description="How exactly the sandbox counts.")
+class Accounting(Enum):
+    EXACT = enum_value("EXACT", description="By the kernel's own counters.")
+    APPROXIMATE = enum_value(
+        "APPROXIMATE", description="By looking at the processes; a short burst can be missed."
+    )

@@ -1,0 +1,145 @@
+"""Errors that a caller can fix, as data, and errors of the request itself."""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import assert_never
+
+import strawberry
+from graphql import GraphQLError
+from strawberry import enum_value
+
+from app.api.enums import LanguageId
+from app.api.scalars import BigInt
+from app.domain import errors as domain
+
+
+class BadArgumentError(GraphQLError):
+    """An argument of a field that makes no sense; shown to the caller as it is."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, extensions={"code": UserErrorCode.INVALID_INPUT.value})
+
+
+@strawberry.enum(description="What kind of mistake a `UserError` is about.")
+class UserErrorCode(Enum):
+    INVALID_INPUT = enum_value("INVALID_INPUT", description="See `InvalidInput`.")
+    LANGUAGE_UNAVAILABLE = enum_value(
+        "LANGUAGE_UNAVAILABLE", description="See `LanguageUnavailable`."
+    )
+    LIMIT_TOO_HIGH = enum_value("LIMIT_TOO_HIGH", description="See `LimitTooHigh`.")
+    SERVER_BUSY = enum_value("SERVER_BUSY", description="See `ServerBusy`.")
+    NOT_FOUND = enum_value("NOT_FOUND", description="See `NotFound`.")
+    NOT_RUNNING = enum_value("NOT_RUNNING", description="See `NotRunning`.")
+
+
+@strawberry.interface(
+    description="Something the caller can fix. Implementations carry typed details."
+)
+class UserError:
+    code: UserErrorCode = strawberry.field(description="What kind of mistake it is.")
+    message: str = strawberry.field(description="What is wrong and what to do, in English.")
+    path: list[str] | None = strawberry.field(
+        description="Leads to the mistake in the mutation's input, such as `[limits, memoryBytes]`."
+    )
+
+
+@strawberry.type(description="A part of the input breaks a rule.")
+class InvalidInput(UserError):
+    pass
+
+
+@strawberry.type(description="A limit is above what this service allows.")
+class LimitTooHigh(UserError):
+    limit: str = strawberry.field(description="The limit, as it is called in `LimitsInput`.")
+    requested: BigInt = strawberry.field(description="What was asked for.")
+    maximum: BigInt = strawberry.field(description="The most that this service allows.")
+
+
+@strawberry.type(description="The language is known, but cannot be run here.")
+class LanguageUnavailable(UserError):
+    available: list[LanguageId] = strawberry.field(description="What can be run here.")
+
+
+@strawberry.type(description="Every slot is taken and the queue is full, or the server stops.")
+class ServerBusy(UserError):
+    retry_after_ms: int = strawberry.field(
+        description="An estimate of when to try again, in milliseconds."
+    )
+
+
+@strawberry.type(description="There is no such thing, or it is not yours.")
+class NotFound(UserError):
+    pass
+
+
+@strawberry.type(description="The execution has ended already.")
+class NotRunning(UserError):
+    pass
+
+
+IMPLEMENTATIONS = (
+    InvalidInput,
+    LimitTooHigh,
+    LanguageUnavailable,
+    ServerBusy,
+    NotFound,
+    NotRunning,
+)
+
+
+def user_errors(rejected: domain.Rejected) -> list[UserError]:
+    """Translate every problem of a refusal."""
+    return [_user_error(problem) for problem in rejected.problems]
+
+
+def _user_error(problem: domain.Problem) -> UserError:
+    path = [INPUT_NAMES.get(name, name) for name in problem.path] or None
+    message = problem.message
+    match problem:
+        case domain.InvalidInput():
+            return InvalidInput(code=UserErrorCode.INVALID_INPUT, message=message, path=path)
+        case domain.LimitTooHigh():
+            name, scale = LIMIT_NAMES[problem.limit]
+            return LimitTooHigh(
+                code=UserErrorCode.LIMIT_TOO_HIGH,
+                message=message,
+                path=path,
+                limit=name,
+                requested=BigInt(scale(problem.requested)),
+                maximum=BigInt(scale(problem.maximum)),
+            )
+        case domain.LanguageUnavailable():
+            return LanguageUnavailable(
+                code=UserErrorCode.LANGUAGE_UNAVAILABLE,
+                message=message,
+                path=path,
+                available=[LanguageId(id) for id in problem.available],
+            )
+        case domain.ServerBusy():
+            return ServerBusy(
+                code=UserErrorCode.SERVER_BUSY,
+                message=message,
+                path=path,
+                retry_after_ms=round(problem.retry_after * 1000),
+            )
+    assert_never(problem)
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+LIMIT_NAMES: dict[str, tuple[str, Callable[[float], int]]] = {
+    "wall_time": ("wallTimeMs", _milliseconds),
+    "cpu_time": ("cpuTimeMs", _milliseconds),
+    "memory": ("memoryBytes", int),
+    "output": ("outputBytes", int),
+    "processes": ("processes", int),
+    "disk": ("diskBytes", int),
+}
+"""How the domain's limits are called in the input, and in which unit."""
+
+INPUT_NAMES = {
+    "session_id": "sessionId",
+    **{name: spoken for name, (spoken, _) in LIMIT_NAMES.items()},
+}

@@ -1,0 +1,184 @@
+"""What a caller sends, each with its way into the domain."""
+
+import base64
+import binascii
+from datetime import datetime
+from typing import Any, cast
+
+import strawberry
+
+from app.api.enums import ExecutionStatus, LanguageId
+from app.api.errors import BadArgumentError
+from app.api.scalars import BigInt, Json
+from app.domain import history
+from app.domain.errors import InvalidInput, Rejected
+from app.domain.execution import Program, Status, Submission
+from app.domain.limits import Limits
+from app.executions.rules import is_encodable
+
+MAX_WAIT_MS = 60_000
+DEFAULT_WAIT_MS = 15_000
+
+
+@strawberry.input(description="Limits for one run; what is left out or null has its default.")
+class LimitsInput:
+    wall_time_ms: int | None = strawberry.field(default=None, description="By the clock.")
+    cpu_time_ms: int | None = strawberry.field(
+        default=None, description="Of all processors and processes together."
+    )
+    memory_bytes: BigInt | None = strawberry.field(
+        default=None, description="Of all processes together, files in memory included."
+    )
+    output_bytes: BigInt | None = strawberry.field(
+        default=None, description="For standard output and standard error each."
+    )
+    processes: int | None = strawberry.field(
+        default=None, description="Processes and threads at one time."
+    )
+    disk_bytes: BigInt | None = strawberry.field(
+        default=None, description="For `/box` and `/tmp` together."
+    )
+
+    def over(self, defaults: Limits) -> Limits:
+        """Return the defaults with what was asked for put over them."""
+        wall, cpu = self.wall_time_ms, self.cpu_time_ms
+        return Limits(
+            wall_time=defaults.wall_time if wall is None else wall / 1000,
+            cpu_time=defaults.cpu_time if cpu is None else cpu / 1000,
+            memory=_or(self.memory_bytes, defaults.memory),
+            output=_or(self.output_bytes, defaults.output),
+            processes=_or(self.processes, defaults.processes),
+            disk=_or(self.disk_bytes, defaults.disk),
+        )
+
+
+def _or(asked: int | None, default: int) -> int:
+    return default if asked is None else asked
+
+
+@strawberry.input(description="A program to run, and what to remember with it.")
+class ExecuteCodeInput:
+    language: LanguageId = strawberry.field(description="See `languages` for what is available.")
+    source: str = strawberry.field(description="The program's text.")
+    stdin: str | None = strawberry.field(
+        default=None, description="Standard input as text; not together with `stdinBase64`."
+    )
+    stdin_base64: str | None = strawberry.field(
+        default=None, description="Standard input as bytes."
+    )
+    args: list[str] | None = strawberry.field(
+        default=None, description="The program's command-line arguments."
+    )
+    limits: LimitsInput | None = strawberry.field(
+        default=None, description="See `limits` for the defaults and the maximums."
+    )
+    session_id: str | None = strawberry.field(
+        default=None, description="The interview this run belongs to; for filtering the history."
+    )
+    label: str | None = strawberry.field(
+        default=None, description="A name of your own; for filtering the history."
+    )
+    metadata: Json | None = strawberry.field(
+        default=None, description="An object of your own, given back as it is."
+    )
+    wait_ms: int | None = strawberry.field(
+        default=None,
+        description="How long to wait for the end before answering with the running execution: "
+        f"0 to {MAX_WAIT_MS}, {DEFAULT_WAIT_MS} if left out.",
+    )
+
+    def submission(self, owner: str, defaults: Limits) -> Submission:
+        """Return what is asked for.
+
+        Raises:
+            Rejected: a part of it cannot be read.
+        """
+        if self.metadata is not None and not isinstance(self.metadata, dict):
+            raise _invalid("metadata", "`metadata` must be an object.")
+        return Submission(
+            owner=owner,
+            program=Program(
+                language=self.language.value,
+                source=self.source,
+                stdin=self._stdin(),
+                args=tuple(self.args or ()),
+            ),
+            limits=self.limits.over(defaults) if self.limits else defaults,
+            session_id=self.session_id,
+            label=self.label,
+            metadata=cast("dict[str, Any] | None", self.metadata),
+        )
+
+    def wait(self) -> float:
+        """Return how long to wait for the end, in seconds.
+
+        Raises:
+            Rejected: it is out of range.
+        """
+        wait_ms = DEFAULT_WAIT_MS if self.wait_ms is None else self.wait_ms
+        if not 0 <= wait_ms <= MAX_WAIT_MS:
+            raise _invalid("waitMs", f"`waitMs` must be 0 to {MAX_WAIT_MS}, not {wait_ms}.")
+        return wait_ms / 1000
+
+    def _stdin(self) -> bytes:
+        if self.stdin is not None and self.stdin_base64 is not None:
+            raise _invalid("stdinBase64", "Give `stdin` or `stdinBase64`, not both.")
+        try:
+            if self.stdin_base64 is not None:
+                return base64.b64decode(self.stdin_base64, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise _invalid("stdinBase64", "`stdinBase64` is not valid base64.") from error
+        try:
+            return (self.stdin or "").encode()
+        except UnicodeEncodeError as error:
+            message = "`stdin` must be Unicode text without lone surrogates; use `stdinBase64`."
+            raise _invalid("stdin", message) from error
+
+
+@strawberry.input(description="Which execution to stop.")
+class CancelExecutionInput:
+    id: strawberry.ID = strawberry.field(description="The execution's id.")
+
+
+@strawberry.input(description="Which executions; what is left out or null does not restrict.")
+class ExecutionFilter:
+    status_in: list[ExecutionStatus] | None = strawberry.field(
+        default=None, description="With one of these statuses."
+    )
+    language_in: list[LanguageId] | None = strawberry.field(
+        default=None, description="In one of these languages."
+    )
+    session_id: str | None = strawberry.field(default=None, description="Of this session.")
+    label: str | None = strawberry.field(default=None, description="With exactly this label.")
+    created_after: datetime | None = strawberry.field(
+        default=None, description="Created after this moment."
+    )
+    created_before: datetime | None = strawberry.field(
+        default=None, description="Created before this moment."
+    )
+
+    def domain(self) -> history.Filter:
+        """Return the filter in the domain's words."""
+        for name, text in (("sessionId", self.session_id), ("label", self.label)):
+            _require_text(name, text)
+        languages, statuses = self.language_in, self.status_in
+        return history.Filter(
+            statuses=None
+            if statuses is None
+            else frozenset(Status(status.name) for status in statuses),
+            languages=None if languages is None else frozenset(each.value for each in languages),
+            session_id=self.session_id,
+            label=self.label,
+            created_after=self.created_after,
+            created_before=self.created_before,
+        )
+
+
+def _require_text(name: str, text: str | None) -> None:
+    if text is not None and ("\0" in text or not is_encodable(text)):
+        message = f"`{name}` must be Unicode text without NUL or lone surrogates."
+        raise BadArgumentError(message)
+
+
+def _invalid(name: str, message: str) -> Rejected:
+    return Rejected(InvalidInput(path=(name,), message=message))

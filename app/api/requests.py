@@ -1,0 +1,162 @@
+"""A GraphQL request as it comes over HTTP, read with suspicion.
+
+Source: the GraphQL-over-HTTP specification (draft of 2025), https://graphql.github.io/graphql-over-http/
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from starlette.datastructures import Headers, QueryParams
+from starlette.requests import ClientDisconnect, Request
+from strawberry.types.graphql import OperationType
+
+RESPONSE_TYPE = "application/graphql-response+json"
+JSON_TYPE = "application/json"
+
+
+class BadRequestError(Exception):
+    """A request that is no GraphQL request; carries the HTTP status and headers of the answer."""
+
+    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.message, self.headers = status, message, headers or {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphQLRequest:
+    """A document and what belongs to it."""
+
+    query: str
+    variables: dict[str, Any] | None
+    operation_name: str | None
+    allowed: frozenset[OperationType]
+
+
+def negotiate(accept: str | None) -> str | None:
+    """Choose the media type of the answer: by weight, then by order; None when none fits."""
+    weighted = [_weigh(part) for part in (accept or "*/*").split(",")]
+    for weight, kind in sorted(weighted, key=lambda each: -each[0]):
+        if weight <= 0:
+            continue
+        if kind in {RESPONSE_TYPE, JSON_TYPE}:
+            return kind
+        if kind in {"*/*", "application/*"}:
+            return JSON_TYPE
+    return None
+
+
+def wants_html(accept: str | None) -> bool:
+    """Whether a browser asks for a page: HTML before any kind of JSON."""
+    weighted = [_weigh(part) for part in (accept or "").split(",")]
+    kinds = [kind for weight, kind in sorted(weighted, key=lambda each: -each[0]) if weight > 0]
+    json_kinds = (RESPONSE_TYPE, JSON_TYPE)
+    first = next((kind for kind in kinds if kind in {"text/html", *json_kinds}), None)
+    return first == "text/html"
+
+
+def _weigh(part: str) -> tuple[float, str]:
+    kind, *parameters = (piece.strip().lower() for piece in part.split(";"))
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            return _number(value), kind
+    return 1.0, kind
+
+
+def _number(text: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        return 0.0
+    return weight if 0 <= weight <= 1 else 0.0
+
+
+async def read_post(request: Request, max_bytes: int) -> GraphQLRequest:
+    """Read a POST.
+
+    Raises:
+        BadRequestError: it is no GraphQL request.
+    """
+    _require_json(request.headers)
+    body = await _read_body(request, max_bytes)
+    fields = _parse(body)
+    if not isinstance(fields, dict):
+        _refuse("The body must be a JSON object with `query`.")
+    operation_types = frozenset({OperationType.QUERY, OperationType.MUTATION})
+    return _request(fields, operation_types)
+
+
+def read_get(parameters: QueryParams) -> GraphQLRequest:
+    """Read a GET, which may only query.
+
+    Raises:
+        BadRequestError: it is no GraphQL request.
+    """
+    fields: dict[str, Any] = {
+        name: parameters.get(name) for name in ("query", "operationName") if name in parameters
+    }
+    if parameters.get("variables"):
+        fields["variables"] = _parse(parameters["variables"].encode(errors="surrogatepass"))
+    return _request(fields, frozenset({OperationType.QUERY}))
+
+
+def _request(fields: dict[str, Any], allowed: frozenset[OperationType]) -> GraphQLRequest:
+    query = fields.get("query")
+    variables = fields.get("variables")
+    operation_name = fields.get("operationName")
+    if not isinstance(query, str) or not query:
+        _refuse("`query` must be a string with a GraphQL document.")
+    if variables is not None and not isinstance(variables, dict):
+        _refuse("`variables` must be an object.")
+    if operation_name is not None and not isinstance(operation_name, str):
+        _refuse("`operationName` must be a string.")
+    if not isinstance(fields.get("extensions"), dict | None):
+        _refuse("`extensions` must be an object.")
+    return GraphQLRequest(
+        query=query, variables=variables, operation_name=operation_name or None, allowed=allowed
+    )
+
+
+def _require_json(headers: Headers) -> None:
+    kind, *parameters = (
+        part.strip().lower() for part in headers.get("content-type", "").split(";")
+    )
+    charsets = [each for each in parameters if each.startswith("charset=")]
+    is_utf8 = all(each.partition("=")[2].strip('"') in {"utf-8", "utf8"} for each in charsets)
+    if kind != JSON_TYPE or not is_utf8:
+        message = "Send `Content-Type: application/json` (UTF-8)."
+        raise BadRequestError(415, message, {"Accept": JSON_TYPE})
+
+
+async def _read_body(request: Request, max_bytes: int) -> bytes:
+    """Read the body, counting what arrives: a stated length may be missing or a lie."""
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > max_bytes:
+                message = f"The body may have at most {max_bytes} bytes."
+                raise BadRequestError(413, message, {"Connection": "close"})
+    except ClientDisconnect as error:
+        message = "The client went away."
+        raise BadRequestError(400, message) from error
+    return bytes(body)
+
+
+def _parse(text: bytes) -> Any:
+    try:
+        return json.loads(text.decode(), parse_constant=_no_constant)
+    except RecursionError:
+        _refuse("The JSON is nested too deeply.")
+    except ValueError as error:
+        _refuse(f"That is not valid JSON: {error}.")
+
+
+def _no_constant(name: str) -> NoReturn:
+    message = f"{name} is not JSON"
+    raise ValueError(message)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise BadRequestError(400, message)

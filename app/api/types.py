@@ -1,0 +1,220 @@
+"""The public types of an execution, each with a way from the domain."""
+
+from datetime import datetime
+
+import strawberry
+
+from app.api.context import Info
+from app.api.enums import ExecutionStatus, LanguageId, TimeLimitKind
+from app.api.errors import UserError
+from app.api.ids import encode_id
+from app.api.output import MaxBytes, OutputStream, read
+from app.api.scalars import BigInt, Json
+from app.domain import execution as domain
+from app.domain import limits
+from app.domain.language import Language as DomainLanguage
+from app.domain.ports import Support
+
+
+@strawberry.interface(description="Something with an id, for `node`.")
+class Node:
+    id: strawberry.ID = strawberry.field(description="Opaque and unique; keep it as it is.")
+
+
+@strawberry.type(description="A programming language, and whether it can be run here.")
+class Language:
+    id: LanguageId = strawberry.field(description="The language in inputs and filters.")
+    name: str = strawberry.field(description="The language as people call it.")
+    version: str | None = strawberry.field(description="The version that runs, if one does.")
+    is_available: bool = strawberry.field(description="Whether it can be run here.")
+    unavailable_reason: str | None = strawberry.field(
+        description="Why it cannot be run here, and what an operator can do."
+    )
+    file_extension: str = strawberry.field(description="As editors know it, with its dot.")
+    example: str = strawberry.field(description="A program that prints `Hello, world!`.")
+
+    @classmethod
+    def of(cls, language: DomainLanguage, support: Support) -> "Language":
+        """Translate."""
+        return cls(
+            id=LanguageId(language.id),
+            name=language.name,
+            version=support.version,
+            is_available=support.is_available,
+            unavailable_reason=support.reason,
+            file_extension=language.file_extension,
+            example=language.example,
+        )
+
+
+@strawberry.type(description="What a program may use.")
+class Limits:
+    wall_time_ms: int = strawberry.field(description="By the clock, in milliseconds.")
+    cpu_time_ms: int = strawberry.field(
+        description="Of all processors and processes together, in milliseconds."
+    )
+    memory_bytes: BigInt = strawberry.field(
+        description="Of all processes together, files in memory included."
+    )
+    output_bytes: BigInt = strawberry.field(
+        description="For standard output and standard error each."
+    )
+    processes: int = strawberry.field(description="Processes and threads at one time.")
+    disk_bytes: BigInt = strawberry.field(description="For `/box` and `/tmp` together.")
+
+    @classmethod
+    def of(cls, of: limits.Limits) -> "Limits":
+        """Translate."""
+        return cls(
+            wall_time_ms=round(of.wall_time * 1000),
+            cpu_time_ms=round(of.cpu_time * 1000),
+            memory_bytes=BigInt(of.memory),
+            output_bytes=BigInt(of.output),
+            processes=of.processes,
+            disk_bytes=BigInt(of.disk),
+        )
+
+
+@strawberry.type(description="What a program has used.")
+class ResourceUsage:
+    wall_time_ms: float = strawberry.field(description="By the clock, from its start to its end.")
+    cpu_time_ms: float = strawberry.field(description="Of all its processes together.")
+    peak_memory_bytes: BigInt = strawberry.field(
+        description="The most at one time, of all its processes together."
+    )
+
+    @classmethod
+    def of(cls, usage: domain.Usage) -> "ResourceUsage":
+        """Translate."""
+        return cls(
+            wall_time_ms=round(usage.wall_time * 1000, 3),
+            cpu_time_ms=round(usage.cpu_time * 1000, 3),
+            peak_memory_bytes=BigInt(usage.peak_memory),
+        )
+
+
+@strawberry.type(description="One run of a program.")
+class Execution(Node):
+    record: strawberry.Private[domain.Execution]
+    status: ExecutionStatus = strawberry.field(description="Where it stands.")
+    language_version: str | None = strawberry.field(description="The version that ran it.")
+    exit_code: int | None = strawberry.field(description="Null unless the program exited.")
+    signal: str | None = strawberry.field(
+        description="The signal that ended it, such as `SIGSEGV`; null when it exited or we "
+        "stopped it."
+    )
+    time_limit: TimeLimitKind | None = strawberry.field(
+        description="Which limit stopped it, when its status is TIME_LIMIT_EXCEEDED."
+    )
+    message: str | None = strawberry.field(description="What happened, when we failed.")
+    session_id: str | None = strawberry.field(description="As it was given.")
+    label: str | None = strawberry.field(description="As it was given.")
+    metadata: Json | None = strawberry.field(description="As it was given.")
+    executor: str = strawberry.field(description="What kind of sandbox ran it.")
+    attempt: int = strawberry.field(description="1, or more when it had to be run again.")
+    created_at: datetime = strawberry.field(description="When it was accepted.")
+    started_at: datetime | None = strawberry.field(description="When it got a slot.")
+    finished_at: datetime | None = strawberry.field(description="When its status became final.")
+
+    @classmethod
+    def of(cls, record: domain.Execution) -> "Execution":
+        """Translate."""
+        outcome = record.outcome or domain.Outcome(status=record.status)
+        limit = outcome.time_limit
+        return cls(
+            record=record,
+            id=strawberry.ID(encode_id(record.id)),
+            status=ExecutionStatus(record.status),
+            language_version=record.language_version,
+            exit_code=outcome.exit_code,
+            signal=outcome.signal,
+            time_limit=None if limit is None else TimeLimitKind(limit),
+            message=outcome.message,
+            session_id=record.session_id,
+            label=record.label,
+            metadata=None if record.metadata is None else Json(record.metadata),
+            executor=record.executor,
+            attempt=record.attempt,
+            created_at=record.created_at,
+            started_at=record.started_at,
+            finished_at=record.finished_at,
+        )
+
+    @strawberry.field(description="The language it is written in.")
+    def language(self, info: Info) -> Language:
+        language = info.context.languages[self.record.language]
+        return Language.of(language, info.context.executions.executor.supports(language))
+
+    @strawberry.field(description="The limits it ran under.")
+    def limits(self) -> Limits:
+        return Limits.of(self.record.limits)
+
+    @strawberry.field(
+        description="What it has used; null until it has ended, and when it could not be measured."
+    )
+    def usage(self) -> ResourceUsage | None:
+        outcome = self.record.outcome
+        return ResourceUsage.of(outcome.usage) if outcome and outcome.usage else None
+
+    @strawberry.field(description="The program's text.")
+    async def source(self, info: Info) -> str:
+        source = (await self._program(info)).source
+        info.context.allow(len(source))
+        return source
+
+    @strawberry.field(description="Its standard input as text, invalid bytes as U+FFFD.")
+    async def stdin(self, info: Info) -> str:
+        return read(info, (await self._program(info)).stdin, None)
+
+    @strawberry.field(description="Its command-line arguments.")
+    async def args(self, info: Info) -> list[str]:
+        args = (await self._program(info)).args
+        info.context.allow(sum(map(len, args)))
+        return list(args)
+
+    @strawberry.field(
+        description="What it has written to standard output so far, invalid bytes as U+FFFD."
+    )
+    async def stdout(self, info: Info, max_bytes: MaxBytes = None) -> str:
+        return read(info, (await self._transcript(info)).stdout, max_bytes)
+
+    @strawberry.field(
+        description="What it has written to standard error so far, invalid bytes as U+FFFD."
+    )
+    async def stderr(self, info: Info, max_bytes: MaxBytes = None) -> str:
+        return read(info, (await self._transcript(info)).stderr, max_bytes)
+
+    @strawberry.field(description="Its standard output as bytes.")
+    async def stdout_stream(self, info: Info) -> OutputStream:
+        return self._stream((await self._transcript(info)).stdout, domain.Stream.STDOUT)
+
+    @strawberry.field(description="Its standard error as bytes.")
+    async def stderr_stream(self, info: Info) -> OutputStream:
+        return self._stream((await self._transcript(info)).stderr, domain.Stream.STDERR)
+
+    async def _program(self, info: Info) -> domain.Program:
+        program = await info.context.programs.load(self.record.id)
+        return program or domain.Program(language=self.record.language, source="")
+
+    async def _transcript(self, info: Info) -> domain.Transcript:
+        return await info.context.transcripts.load(self.record.id)
+
+    def _stream(self, data: bytes, stream: domain.Stream) -> OutputStream:
+        outcome = self.record.outcome
+        return OutputStream(data=data, is_truncated=bool(outcome and stream in outcome.truncated))
+
+
+@strawberry.type(description="The answer to `executeCode`.")
+class ExecuteCodePayload:
+    execution: Execution | None = strawberry.field(
+        description="The execution, ended or still running; null when it was refused."
+    )
+    errors: list[UserError] = strawberry.field(
+        description="Why it was refused; then nothing was recorded."
+    )
+
+
+@strawberry.type(description="The answer to `cancelExecution`.")
+class CancelExecutionPayload:
+    execution: Execution | None = strawberry.field(description="The execution as it is now.")
+    errors: list[UserError] = strawberry.field(description="Why it could not be stopped.")

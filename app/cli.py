@@ -1,0 +1,202 @@
+"""The command line."""
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import Annotated, NoReturn
+
+import anyio
+import typer
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from app.api.schema import schema as graphql_schema
+from app.domain.errors import Check, ExecutorError, Unavailable
+from app.executors.local.doctor import examine
+from app.executors.modal.credentials import WHERE, BadToken
+from app.languages import all_languages
+from app.main import build_modal_image, examine_modal, local_executor, modal_token
+from app.serve import Refused, serve_forever, serve_on_loopback_modal
+from app.settings import Settings
+from app.settings_text import as_env_file, as_markdown, variable
+from app.storage.errors import StorageError
+from app.storage.migrations import migrate as migrate_database
+from app.version import VERSION
+
+app = typer.Typer(
+    name="greenroom",
+    help="A GraphQL API that runs other people's code in a sandbox and keeps every run.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+
+modal = typer.Typer(help="What running on Modal needs.", no_args_is_help=True)
+app.add_typer(modal, name="modal")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0: any.")] = None,
+    modal_loopback: Annotated[  # noqa: FBT002 - a flag
+        bool,
+        typer.Option(help="For development: run programs through a Modal server on this machine."),
+    ] = False,
+) -> None:
+    """Serve the API until Ctrl-C; a second Ctrl-C does not wait for running programs."""
+    chosen = {"host": host, "port": port}
+    settings = _settings(**{name: value for name, value in chosen.items() if value is not None})
+    try:
+        run = serve_on_loopback_modal if modal_loopback else serve_forever
+        anyio.run(run, settings, backend_options={"use_uvloop": True})
+    except (Refused, StorageError, BadToken) as error:
+        _fail(str(error))
+    except Unavailable as unavailable:
+        _print_checks(unavailable.checks, console=err)
+        _fail("The sandbox cannot run here; `greenroom doctor` shows every check.")
+
+
+@modal.command()
+def build() -> None:
+    """Build and publish the image that sandboxes on Modal are made from."""
+    settings = _settings()
+    try:
+        token = modal_token(settings)
+        if token is None:
+            _fail(f"There is no Modal token in .env; {WHERE}.")
+        with err.status("Building the image on Modal; the first time takes minutes ..."):
+            name = anyio.run(build_modal_image, settings, token)
+    except (BadToken, ExecutorError) as error:
+        _fail(str(error))
+    out.print(f"The image {name} is ready.")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the version that this Greenroom needs."""
+    url = _settings().database_url.get_secret_value()
+    try:
+        with err.status("Migrating the database ..."):
+            anyio.run(migrate_database, url)
+    except StorageError as error:
+        _fail(str(error))
+    out.print("The database is up to date.")
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag
+    """Check what running programs needs, here or on Modal; exit code 1 if something is missing."""
+    settings = _settings()
+    try:
+        token = modal_token(settings)
+    except BadToken as error:
+        _fail(str(error))
+    with err.status("Starting a sandbox ..."):
+        if token is None:
+            checks = anyio.run(examine, lambda: local_executor(settings))
+        else:
+            checks = anyio.run(examine_modal, settings, token)
+    if as_json:
+        print(json.dumps([_as_dict(check) for check in checks], indent=2))  # noqa: T201
+    else:
+        _print_checks(checks, console=out)
+    raise typer.Exit(code=any(check.required and not check.passed for check in checks))
+
+
+@app.command()
+def languages(as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag
+    """List the languages, with the version that runs or the reason why none does."""
+    settings = _settings()
+
+    async def ask() -> list[dict[str, str | None]]:
+        async with local_executor(settings) as executor:
+            found = ((each, executor.supports(each)) for each in all_languages().values())
+            return [
+                {"id": each.id, "version": support.version, "reason": support.reason}
+                for each, support in found
+            ]
+
+    try:
+        rows = anyio.run(ask)
+    except Unavailable as unavailable:
+        _print_checks(unavailable.checks, console=err)
+        _fail("The sandbox cannot run here; `greenroom doctor` shows every check.")
+    if as_json:
+        print(json.dumps(rows, indent=2))  # noqa: T201
+        return
+    table = Table("language", "version", "why not")
+    for row in rows:
+        table.add_row(row["id"], row["version"] or "", row["reason"] or "")
+    out.print(table)
+
+
+@app.command()
+def schema() -> None:
+    """Print the GraphQL schema."""
+    print(graphql_schema.as_str())  # noqa: T201
+
+
+@app.command()
+def config(
+    markdown: Annotated[bool, typer.Option(help="A table instead of an .env.")] = False,  # noqa: FBT002
+) -> None:
+    """Print every setting with its default and meaning."""
+    print(as_markdown() if markdown else as_env_file(), end="")  # noqa: T201
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(VERSION)  # noqa: T201
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _settings(**chosen: object) -> Settings:
+    try:
+        return Settings(**chosen)  # type: ignore[arg-type]
+    except (ValueError, OSError) as error:
+        for problem in _problems(error):
+            err.print(problem, style="red", soft_wrap=True, markup=False)
+        _fail("The settings are not valid; .env.example shows them all.")
+
+
+def _problems(error: ValueError | OSError) -> Iterable[str]:
+    """Say what is wrong with which setting, but not its value, which may be a secret."""
+    match error:
+        case ValidationError():
+            for problem in error.errors(include_input=False, include_url=False):
+                yield f"{variable(str(problem['loc'][0]))}: {problem['msg']}"
+        case SettingsError():
+            yield f"{error}; it must be JSON"
+        case _:
+            yield f".env cannot be read: {type(error).__name__}"
+
+
+def _print_checks(checks: Iterable[Check], console: Console) -> None:
+    for check in checks:
+        sign = "[green]ok[/green]" if check.passed else "[red]no[/red]"
+        if not check.passed and not check.required:
+            sign = "[yellow]--[/yellow]"
+        console.print(f"{sign}  {escape(f'{check.name}: {check.detail}')}", soft_wrap=True)
+        if not check.passed and check.remedy:
+            console.print(escape(f"    remedy: {check.remedy}"), soft_wrap=True)
+
+
+def _as_dict(check: Check) -> dict[str, object]:
+    return {name: getattr(check, name) for name in check.__slots__}
+
+
+def _fail(message: str) -> NoReturn:
+    err.print(message, style="red", soft_wrap=True, markup=False)
+    sys.exit(1)

@@ -1,0 +1,153 @@
+"""An execution: what was asked, what was observed, and what we call it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from app.domain.limits import Limits
+
+
+class Status(StrEnum):
+    """Where an execution stands; everything but QUEUED and RUNNING is final."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CRASHED = "CRASHED"
+    TIME_LIMIT_EXCEEDED = "TIME_LIMIT_EXCEEDED"
+    MEMORY_LIMIT_EXCEEDED = "MEMORY_LIMIT_EXCEEDED"
+    OUTPUT_LIMIT_EXCEEDED = "OUTPUT_LIMIT_EXCEEDED"
+    CANCELLED = "CANCELLED"
+    INFRASTRUCTURE_ERROR = "INFRASTRUCTURE_ERROR"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing can change any more."""
+        return self not in UNFINISHED
+
+
+UNFINISHED = (Status.QUEUED, Status.RUNNING)
+
+
+class TimeLimit(StrEnum):
+    """Which clock ran out."""
+
+    CPU = "CPU"
+    WALL = "WALL"
+
+
+class KillReason(StrEnum):
+    """Why we ended a program, written down before the signal was sent."""
+
+    CANCELLED = "CANCELLED"
+    MEMORY = "MEMORY"
+    OUTPUT = "OUTPUT"
+    CPU_TIME = "CPU_TIME"
+    WALL_TIME = "WALL_TIME"
+
+
+class Stream(StrEnum):
+    """Where a program's output went."""
+
+    STDOUT = "STDOUT"
+    STDERR = "STDERR"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """A piece of output, bytes exactly as the program wrote them."""
+
+    stream: Stream
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a program used. Times in seconds, memory in bytes."""
+
+    wall_time: float
+    cpu_time: float
+    peak_memory: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """Facts about how a program ended, as the executor observed them; no verdict.
+
+    Neither `code` nor `signal` is set when no valid report came out of the sandbox.
+    """
+
+    code: int | None = None
+    signal: str | None = None
+    kill_reason: KillReason | None = None
+    oom_killed: bool = False
+    truncated: frozenset[Stream] = frozenset()
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The verdict on an execution."""
+
+    status: Status
+    exit_code: int | None = None
+    signal: str | None = None
+    time_limit: TimeLimit | None = None
+    truncated: frozenset[Stream] = frozenset()
+    usage: Usage | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What to run."""
+
+    language: str
+    source: str
+    stdin: bytes = b""
+    args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A program that somebody wants to have run, and what to remember with it."""
+
+    owner: str
+    program: Program
+    limits: Limits
+    session_id: str | None = None
+    label: str | None = None
+    metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """One run in the history, without its source and output, which are loaded when asked for."""
+
+    id: UUID
+    owner: str
+    status: Status
+    language: str
+    language_version: str | None
+    limits: Limits
+    executor: str
+    attempt: int
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    session_id: str | None = None
+    label: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcript:
+    """All that a program has written so far."""
+
+    stdout: bytes = b""
+    stderr: bytes = b""

@@ -1,0 +1,72 @@
+"""A programming language, and where its programs are found on a host."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A file or folder of the host that a cell may read, at `target` inside the cell."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toolchain:
+    """What a cell needs to see so that a language runs in it."""
+
+    executable: Path
+    """Inside the cell."""
+    mounts: tuple[Mount, ...] = ()
+    hidden: tuple[Path, ...] = ()
+    """Folders that appear empty, such as a host's installed packages."""
+
+
+class NotFound(Exception):
+    """A language is not installed here; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageNeeds:
+    """What a language needs in a container image, and how its programs are started there."""
+
+    executable: str
+    """Found on the image's PATH."""
+    apt: tuple[str, ...] = ()
+    """Debian packages."""
+    pip: tuple[str, ...] = ()
+    """Python packages."""
+    commands: tuple[str, ...] = ()
+    """Shell commands, after the packages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Language:
+    """How programs of one language are started."""
+
+    id: str
+    name: str
+    source_name: str
+    """The program's file in the working directory; its suffix is the language's."""
+    arguments: tuple[str, ...]
+    """What follows the executable when a program is run, before the program's own arguments."""
+    version_arguments: tuple[str, ...]
+    version_pattern: str
+    """Its first group is the version in what the executable prints for `version_arguments`."""
+    example: str
+    """A program that prints `Hello, world!`; shown in editors and run by the tests."""
+    find: Callable[[Path | None], Toolchain]
+    """Look for the toolchain on this host, at the given executable if there is one.
+
+    Raises:
+        NotFound: it is not here.
+    """
+    image: ImageNeeds
+    environment: tuple[tuple[str, str], ...] = field(default=())
+
+    @property
+    def file_extension(self) -> str:
+        """As editors know it, with its dot."""
+        return Path(self.source_name).suffix

@@ -1,0 +1,95 @@
+"""The one seam of the house: places where programs run."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from app.domain.execution import Exit, Output
+from app.domain.language import Language
+from app.domain.limits import Limits
+
+Emit: TypeAlias = Callable[[Output], Awaitable[None]]
+"""Takes a piece of output; awaiting it is the back-pressure on the program."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """The program's own arguments and input; how its language starts is the executor's matter."""
+
+    args: tuple[str, ...] = ()
+    stdin: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Support:
+    """Whether an executor can run a language: a version, or the reason why not."""
+
+    version: str | None = None
+    reason: str | None = None
+
+    @property
+    def is_available(self) -> bool:
+        """Whether programs of the language can be run."""
+        return self.reason is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolFigures:
+    """What an executor keeps ready. Times in seconds; None where nothing was measured yet."""
+
+    ready: int
+    starting: int
+    target: int
+    create_p50: float | None
+    create_p95: float | None
+    warm_hit_rate: float | None
+    """The share of runs that found a sandbox ready."""
+    is_broken: bool
+    """Whether making sandboxes has failed so often that no run is accepted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorState:
+    """How an executor is."""
+
+    counts_exactly: bool
+    """Whether memory and CPU time come from the kernel's own counters."""
+    problem: str | None = None
+    """Why programs cannot be run now, or None when they can."""
+    retry_after: float | None = None
+    """In how many seconds to try again, when no more programs can be taken."""
+    pool: PoolFigures | None = None
+
+
+class Sandbox(Protocol):
+    """A fresh place for one program; leaving its block ends every process in it."""
+
+    async def write(self, files: Mapping[str, bytes]) -> None:
+        """Put files into the program's working directory, before it runs."""
+
+    async def run(self, command: Command, emit: Emit) -> Exit:
+        """Run the program to its end and report the facts; cancelling kills it.
+
+        Raises:
+            ExecutorError: the sandbox failed, not the program.
+        """
+
+
+class Executor(Protocol):
+    """A kind of place where programs run."""
+
+    name: str
+
+    def state(self) -> ExecutorState:
+        """Tell how it is, from what is known already."""
+
+    def supports(self, language: Language) -> Support:
+        """Tell whether programs of `language` can be run here, and by which version."""
+
+    def sandbox(self, language: Language, limits: Limits) -> AbstractAsyncContextManager[Sandbox]:
+        """Open a sandbox for one program.
+
+        Raises:
+            ExecutorError: no sandbox could be made.
+        """

@@ -1,0 +1,180 @@
+"""One execution from its acceptance to its stored end."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+import anyio
+
+from app.domain.execution import Execution, Exit, KillReason, Outcome, Program, Status
+from app.domain.language import Language
+from app.domain.ports import Executor
+from app.domain.verdict import judge
+from app.executions.batch import Batch
+from app.executions.recovery import lease
+from app.executions.room import Place
+from app.executions.run import run_program
+from app.storage.errors import StorageError
+from app.storage.store import LogEntry, Store
+
+log = logging.getLogger(__name__)
+
+_RETRY_PAUSE = 1.0  # s between tries to store an outcome while the database is away
+_CANCELLED = judge(Exit(kill_reason=KillReason.CANCELLED))
+_STOPPED = Outcome(
+    status=Status.INFRASTRUCTURE_ERROR,
+    message="The server was stopped before the program had ended. Run it again.",
+)
+
+
+class LeaseLostError(Exception):
+    """The row is no longer ours: somebody took us for dead. Nothing more may be written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What every execution of this process needs."""
+
+    store: Store
+    executor: Executor
+    holder: str
+    closing: anyio.Event = field(default_factory=anyio.Event)
+    """Set when the server is about to stop."""
+
+
+class Live:
+    """An execution that this process looks after."""
+
+    def __init__(
+        self, execution: Execution, program: Program, language: Language, place: Place, means: Means
+    ) -> None:
+        self.execution = execution
+        self.place = place
+        self.done = anyio.Event()
+        """Set when its end is stored and no process of it is left."""
+        self._program, self._language, self._means = program, language, means
+        self._batch = Batch(self._write)
+        self._scope = anyio.CancelScope()
+        self._is_cancelled = False
+
+    @property
+    def id(self) -> UUID:
+        """Of the execution."""
+        return self.execution.id
+
+    def cancel(self) -> None:
+        """End it, because somebody wants that."""
+        self._is_cancelled = True
+        self._scope.cancel()
+
+    def stop(self) -> None:
+        """End it, because the server ends."""
+        self._scope.cancel()
+
+    async def insert(self) -> None:
+        """Write its first row."""
+        await self._means.store.insert(self.execution, self._program, lease(self._means.holder))
+
+    async def see_through(self) -> None:
+        """Run it and store its end; whatever goes wrong here is one execution's matter."""
+        log.info("execution accepted", extra={"id": self.id})
+        try:
+            outcome = await self._outcome()
+            # Shielded: an end that was reached must be stored.
+            with anyio.CancelScope(shield=True):
+                await self._finish(outcome)
+        except LeaseLostError:
+            log.warning("lease lost", extra={"id": self.id})
+            await self._read_again()
+        except Exception:
+            log.exception("execution without a stored end", extra={"id": self.id})
+
+    async def _outcome(self) -> Outcome:
+        try:
+            with self._scope:
+                await self._take_slot()
+                return judge(await self._run())
+        except Exception as error:
+            if _is_lease_lost(error):
+                raise LeaseLostError from error
+            log.exception("execution failed", extra={"id": self.id})
+            if not self._is_cancelled:
+                return _failed(self.id)
+        return _CANCELLED if self._is_cancelled else _STOPPED
+
+    async def _take_slot(self) -> None:
+        if self.place.has_slot:
+            return
+        await self.place.wait()
+        at, held = datetime.now(UTC), lease(self._means.holder)
+        if not await self._means.store.mark_running(self.id, at=at, lease=held):
+            raise LeaseLostError
+        self.execution = replace(self.execution, status=Status.RUNNING, started_at=at)
+
+    async def _run(self) -> Exit:
+        executor, limits = self._means.executor, self.execution.limits
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._batch.flush_regularly)
+            end = await run_program(
+                executor, self._language, self._program, limits, self._batch.emit
+            )
+            tasks.cancel_scope.cancel()
+        return end
+
+    async def _write(self, entries: Sequence[LogEntry]) -> None:
+        if not await self._means.store.append(self.id, entries, holder=self._means.holder):
+            raise LeaseLostError
+
+    async def _finish(self, outcome: Outcome) -> None:
+        at, entries = datetime.now(UTC), self._batch.take()
+        self.execution = replace(
+            self.execution, status=outcome.status, outcome=outcome, finished_at=at
+        )
+        while True:
+            try:
+                await self._store_end(outcome, at, entries)
+            except StorageError as error:
+                log.error("outcome not stored yet", extra={"id": self.id, "reason": str(error)})  # noqa: TRY400
+                if self._means.closing.is_set():
+                    return  # the next server finds the row and ends it
+                await anyio.sleep(_RETRY_PAUSE)
+            else:
+                log.info("execution ended", extra={"id": self.id, "status": outcome.status})
+                return
+
+    async def _store_end(self, outcome: Outcome, at: datetime, entries: Sequence[LogEntry]) -> None:
+        store, holder = self._means.store, self._means.holder
+        try:
+            is_ours = await store.finish(self.id, outcome, at=at, entries=entries, holder=holder)
+        except StorageError:
+            raise
+        except Exception:
+            # Better an end without its last output than none: nobody else would end this row.
+            log.exception("last output not stored", extra={"id": self.id})
+            is_ours = await store.finish(self.id, outcome, at=at, holder=holder)
+        if not is_ours:
+            raise LeaseLostError
+
+    async def _read_again(self) -> None:
+        """Take over what somebody else made of it."""
+        try:
+            found = await self._means.store.executions(self.execution.owner, [self.id])
+        except StorageError:
+            return
+        self.execution = found.get(self.id, self.execution)
+
+
+def _failed(id: UUID) -> Outcome:
+    return Outcome(
+        status=Status.INFRASTRUCTURE_ERROR,
+        message="The sandbox or the database failed, not the program. The operator finds the "
+        f"reason in the server's log at id={id}.",
+    )
+
+
+def _is_lease_lost(error: Exception) -> bool:
+    if isinstance(error, ExceptionGroup):
+        return error.subgroup(LeaseLostError) is not None
+    return isinstance(error, LeaseLostError)

@@ -1,0 +1,145 @@
+"""The server's end of a cell's control socket: jobs out, records in.
+
+A record has a fixed size and comes from our init, which the program cannot reach; it is read
+as if it were hostile all the same. `init.py` is the other end.
+"""
+
+import array
+import marshal
+import os
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import anyio
+
+from app.domain.errors import ExecutorError
+
+_RECORD = struct.Struct("<1siddq200s")
+_DESCRIPTOR = struct.Struct("i")
+_HUNG_UP = "the cell hung up"
+_MARSHAL_VERSION = 2  # understood by every Python 3, whichever runs as init
+
+
+class Kind(Enum):
+    """What a record tells."""
+
+    READY = b"R"
+    STARTED = b"S"
+    EXITED = b"X"
+    ERROR = b"E"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One message of an init. Times in seconds, memory in bytes."""
+
+    kind: Kind
+    number: int
+    """EXITED: the raw wait status. ERROR: an errno."""
+    wall_time: float
+    cpu_time: float
+    peak_memory: int
+    text: str
+    """ERROR: the step that failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """All that an init needs to run one program."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    files: Mapping[str, bytes]
+    disk: int
+    inodes: int
+    rlimits: tuple[tuple[int, int], ...]
+    seccomp: bytes
+
+
+class Control:
+    """The socket that leads to one init."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)  # noqa: FBT003 - the standard library's own
+        self._socket = connection
+
+    async def send(self, job: Job, descriptors: Sequence[int]) -> None:
+        """Send the job and copies of the descriptors: stdin, stdout, stderr, then cgroups.
+
+        Raises:
+            ExecutorError: the cell is gone.
+        """
+        fields = {name: getattr(job, name) for name in Job.__slots__}
+        fields["files"], fields["environment"] = dict(job.files), dict(job.environment)
+        payload = marshal.dumps(fields, _MARSHAL_VERSION)
+        rights = array.array("i", descriptors)
+        head = struct.pack("<I", len(payload))
+        try:
+            self._socket.sendmsg([head], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            await self._send_all(memoryview(payload))
+        except OSError as error:
+            raise ExecutorError(_HUNG_UP) from error
+
+    async def _send_all(self, payload: memoryview) -> None:
+        while payload:
+            try:
+                payload = payload[self._socket.send(payload) :]
+            except BlockingIOError:
+                await anyio.wait_writable(self._socket)
+
+    async def receive(self) -> Record:
+        """Wait for the next record.
+
+        Raises:
+            ExecutorError: the cell is gone, or said something that no init of ours says.
+        """
+        await anyio.wait_readable(self._socket)
+        return decode(self._take()[0])
+
+    async def receive_ready(self) -> int:
+        """Wait for the first record and return the pidfd of process 1 that comes with it."""
+        await anyio.wait_readable(self._socket)
+        data, descriptors = self._take()
+        if not descriptors:
+            record = decode(data)
+            raise ExecutorError(describe(record))
+        return descriptors[0]
+
+    def _take(self) -> tuple[bytes, list[int]]:
+        try:
+            # `socket.recv_fds` drops its flags, and then every child inherits what comes.
+            data, rights, _, _ = self._socket.recvmsg(
+                _RECORD.size, socket.CMSG_LEN(_DESCRIPTOR.size), socket.MSG_CMSG_CLOEXEC
+            )
+        except OSError as error:
+            raise ExecutorError(_HUNG_UP) from error
+        return data, [fd for _, _, passed in rights for (fd,) in _DESCRIPTOR.iter_unpack(passed)]
+
+
+def decode(data: bytes) -> Record:
+    """Read one record.
+
+    Raises:
+        ExecutorError: it is not one.
+    """
+    try:
+        kind, number, wall, cpu, peak, text = _RECORD.unpack(data)
+        return Record(
+            kind=Kind(kind),
+            number=number,
+            wall_time=wall,
+            cpu_time=cpu,
+            peak_memory=peak,
+            text=text.rstrip(b"\0").decode(errors="replace"),
+        )
+    except (struct.error, ValueError) as error:
+        message = "the cell ended without a valid report"
+        raise ExecutorError(message) from error
+
+
+def describe(record: Record) -> str:
+    """Say what an init reported when it failed."""
+    return f"the cell could not {record.text}: {os.strerror(record.number)}"

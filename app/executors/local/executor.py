@@ -1,0 +1,267 @@
+"""The embedded sandbox as the rest of the house knows it."""
+
+import os
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Self
+
+import anyio
+import anyio.to_thread
+
+from app.domain.errors import Check, ExecutorError, Unavailable
+from app.domain.execution import Exit, Output
+from app.domain.language import Language, NotFound, Toolchain
+from app.domain.limits import DEFAULT_LIMITS, Limits
+from app.domain.ports import Command, Emit, ExecutorState, Sandbox, Support
+from app.executors.local.bubblewrap import command_line
+from app.executors.local.cell import Cell, executor_error, start_cell
+from app.executors.local.census import process_of
+from app.executors.local.cgroups import Cgroups, find_cgroups
+from app.executors.local.meter import CensusMeter, CgroupMeter, Meter
+from app.executors.local.run import Run, Start
+from app.executors.local.seccomp import UnsupportedArchitecture, seccomp_filter
+from app.executors.local.selftest import prove
+from app.executors.local.stage import Stage
+
+_PATH = "/usr/local/bin:/usr/bin:/bin"
+_ENVIRONMENT = {"HOME": "/box", "LANG": "C.UTF-8", "TMPDIR": "/tmp", "USER": "sandbox"}  # noqa: S108
+_VERSION_LENGTH = 100
+
+
+class LocalSandbox:
+    """One cell, prepared for one program of one language."""
+
+    def __init__(self, run: Run, language: Language, toolchain: Toolchain) -> None:
+        self._run, self._language, self._toolchain = run, language, toolchain
+        self._files: dict[str, bytes] = {}
+
+    async def write(self, files: Mapping[str, bytes]) -> None:
+        """Keep the files for the cell's init, which writes them before the program starts."""
+        self._files.update(files)
+
+    async def run(self, command: Command, emit: Emit) -> Exit:
+        """Run the program; see `Sandbox.run`."""
+        start = Start(
+            argv=(
+                str(self._toolchain.executable),
+                *self._language.arguments,
+                *command.args,
+            ),
+            environment=_environment(self._toolchain, self._language),
+            files=self._files,
+            stdin=command.stdin,
+        )
+        return await self._run(start, emit)
+
+
+class LocalExecutor:
+    """Runs programs in cells on this host; used within `async with`.
+
+    Args:
+        languages: every language by its id.
+        interpreter: a Python that can run a cell's init.
+        executables: by language id, executables that the operator has chosen.
+    """
+
+    name = "local"
+
+    def __init__(
+        self,
+        languages: Mapping[str, Language],
+        *,
+        interpreter: Toolchain,
+        executables: Mapping[str, Path] | None = None,
+    ) -> None:
+        self._interpreter = interpreter
+        self._toolchains: dict[str, Toolchain] = {}
+        self._support: dict[str, Support] = {}
+        for language in languages.values():
+            try:
+                found = language.find((executables or {}).get(language.id))
+            except NotFound as missing:
+                self._support[language.id] = Support(reason=str(missing))
+            else:
+                self._toolchains[language.id] = found
+        self._languages = languages
+        mounts = (*interpreter.mounts, *(m for t in self._toolchains.values() for m in t.mounts))
+        self._stage = Stage(mounts)
+        self._command_lines: dict[Toolchain, list[str]] = {}
+        self._resources = AsyncExitStack()
+        self._cgroups: Cgroups | None = None
+        self._cgroups_missing = ""
+        self.checks: tuple[Check, ...] = ()
+        """What this host was found to give, once the executor has started."""
+
+    async def __aenter__(self) -> Self:
+        _require_filter()
+        async with AsyncExitStack() as resources:
+            await anyio.to_thread.run_sync(self._stage.__enter__)
+            resources.push_async_callback(anyio.to_thread.run_sync, self._stage.close)
+            await anyio.to_thread.run_sync(self._write_command_lines)
+            await anyio.to_thread.run_sync(self._find_cgroups)
+            if self._cgroups is not None:
+                resources.push_async_callback(anyio.to_thread.run_sync, self._cgroups.close)
+            await self._find_versions()
+            await self._prove()
+            self._resources = resources.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._resources.aclose()
+
+    @property
+    def counts_exactly(self) -> bool:
+        """Whether there are cgroups; without them the cell's processes are looked at."""
+        return self._cgroups is not None
+
+    def state(self) -> ExecutorState:
+        """Tell how it is."""
+        return ExecutorState(counts_exactly=self.counts_exactly)
+
+    def supports(self, language: Language) -> Support:
+        """Tell whether the language runs here; its version was asked in a cell at the start."""
+        return self._support[language.id]
+
+    @asynccontextmanager
+    async def sandbox(self, language: Language, limits: Limits) -> AsyncIterator[Sandbox]:
+        """Start a fresh cell."""
+        toolchain = self._toolchains[language.id]
+        async with self._open(toolchain, limits) as (cell, meter):
+            yield LocalSandbox(Run(cell, limits, meter), language, toolchain)
+
+    @asynccontextmanager
+    async def _open(
+        self, toolchain: Toolchain, limits: Limits
+    ) -> AsyncIterator[tuple[Cell, Meter]]:
+        async with (
+            start_cell(self._stage, self._command_lines[toolchain]) as start,
+            # Made while the init starts, removed while bubblewrap ends.
+            self._cgroup_meter(limits) as meter,
+            start.ready() as cell,
+        ):
+            yield cell, meter or CensusMeter(cell)
+
+    @asynccontextmanager
+    async def _cgroup_meter(self, limits: Limits) -> AsyncIterator[CgroupMeter | None]:
+        if self._cgroups is None:
+            yield None
+            return
+        with executor_error("no cgroup could be made"):
+            meter = await anyio.to_thread.run_sync(CgroupMeter.make, self._cgroups, limits)
+        try:
+            yield meter
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(meter.remove)
+
+    def _write_command_lines(self) -> None:
+        for toolchain in (self._interpreter, *self._toolchains.values()):
+            line = command_line(self._stage, self._interpreter, toolchain)
+            self._command_lines[toolchain] = line
+
+    def _find_cgroups(self) -> None:
+        try:
+            self._cgroups = find_cgroups()
+        except OSError as error:
+            self._cgroups_missing = str(error)
+
+    async def _find_versions(self) -> None:
+        for id in self._toolchains:
+            self._support[id] = await self._ask_version(self._languages[id])
+
+    async def _ask_version(self, language: Language) -> Support:
+        toolchain = self._toolchains[language.id]
+        try:
+            async with self._open(toolchain, DEFAULT_LIMITS) as (cell, meter):
+                start = Start(
+                    argv=(str(toolchain.executable), *language.version_arguments),
+                    environment=_environment(toolchain, language),
+                )
+                _, said = await _listen(Run(cell, DEFAULT_LIMITS, meter), start)
+        except ExecutorError as error:
+            return Support(reason=str(error))  # of this one; whether any cell works is proven next
+        found = re.search(language.version_pattern, said)
+        if found is None:
+            return Support(reason=f"it does not tell its version, but {said[:200]!r}")
+        return Support(version=found[1][:_VERSION_LENGTH])
+
+    async def _prove(self) -> None:
+        try:
+            walls = await prove(
+                self._run_python, counts_exactly=self.counts_exactly, missing=self._cgroups_missing
+            )
+        except ExecutorError as error:
+            raise Unavailable(_no_cell(error)) from error
+        facts = await anyio.to_thread.run_sync(lambda: tuple(self._facts()))
+        self.checks = (*facts, *walls)
+        if any(check.required and not check.passed for check in self.checks):
+            raise Unavailable(*self.checks)
+
+    async def _run_python(
+        self, source: str, args: tuple[str, ...], limits: Limits
+    ) -> tuple[Exit, str, int]:
+        """Run a program of our own; return also the host's uid of its cell."""
+        async with self._open(self._interpreter, limits) as (cell, meter):
+            uid = await anyio.to_thread.run_sync(_owner_of, cell.init)
+            start = Start(
+                argv=(str(self._interpreter.executable), "/box/main.py", *args),
+                environment=_environment(self._interpreter),
+                files={"main.py": source.encode()},
+            )
+            end, said = await _listen(Run(cell, limits, meter), start)
+            return end, said, uid
+
+    def _facts(self) -> Iterator[Check]:
+        kernel = os.uname()
+        yield Check(name="kernel", passed=True, detail=f"{kernel.release} on {kernel.machine}")
+        yield Check(name="bubblewrap", passed=True, detail=self._stage.bubblewrap_version())
+        for id, support in self._support.items():
+            yield Check(
+                name=f"language {id}",
+                passed=support.is_available,
+                detail=support.version or support.reason or "",
+                required=False,
+            )
+
+
+def _require_filter() -> None:
+    try:
+        seccomp_filter()
+    except UnsupportedArchitecture as error:
+        check = Check(name="system call filter", passed=False, detail=str(error))
+        raise Unavailable(check) from error
+
+
+def _owner_of(pidfd: int) -> int:
+    return Path("/proc", str(process_of(pidfd))).stat().st_uid
+
+
+def _environment(toolchain: Toolchain, language: Language | None = None) -> dict[str, str]:
+    return {
+        **_ENVIRONMENT,
+        "PATH": f"{toolchain.executable.parent}:{_PATH}",
+        **dict(language.environment if language else ()),
+    }
+
+
+async def _listen(run: Run, start: Start) -> tuple[Exit, str]:
+    said = bytearray()
+
+    async def listen(output: Output) -> None:
+        said.extend(output.data)
+
+    return await run(start, listen), said.decode(errors="replace")
+
+
+def _no_cell(error: ExecutorError) -> Check:
+    return Check(
+        name="cell",
+        passed=False,
+        detail=str(error),
+        remedy="allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, "
+        "kernel.apparmor_restrict_unprivileged_userns=0); in Docker, give the container "
+        "--security-opt seccomp=unconfined --security-opt systempaths=unconfined; "
+        "or set GREENROOM_EXECUTOR=modal",
+    )

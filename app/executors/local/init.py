@@ -1,0 +1,314 @@
+"""The init of a cell: process 1 in its own pid namespace. It is copied in and run by bubblewrap.
+
+It starts with three capabilities over its own namespaces and nothing else. It reports that it
+is ready, reads one job from its control socket, builds the program's scratch space, starts
+the program without any capability, waits for it, reports what the kernel said, and leaves.
+When process 1 leaves, the kernel ends every other process of the namespace.
+
+The program can neither read nor forge the report: the control socket is closed on exec, and
+process 1 is not dumpable, so `/proc/1/fd` and `/proc/1/mem` are out of reach. Signals sent to
+process 1 from inside its namespace are dropped by the kernel as long as it handles none.
+
+This file runs alone (`python -I -S`) and is compiled beforehand, for it is a part of every
+start. So it imports nothing of Greenroom, and what `os`, `ctypes`, `struct`, `signal` and
+`socket` are made of instead of these: that is 4 ms less. `control.py` is the other end of the
+socket.
+"""
+
+import _ctypes
+import _signal
+import _socket
+import _struct as struct
+import marshal
+import posix as os
+import resource
+import sys
+import time
+from posix import _exit
+
+MAX_DESCRIPTORS = 16
+RECORD = struct.Struct("<1siddq200s")  # kind, wait status or errno, wall s, CPU s, peak RSS, text
+
+CLONE_NEWNS, CLONE_NEWCGROUP = 0x00020000, 0x02000000
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_REMOUNT, MS_BIND = 32, 4096
+MNT_DETACH = 2
+PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP = 4, 22, 24
+PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
+SECCOMP_MODE_FILTER = 2
+LAST_CAPABILITY = 63
+CAPABILITY_VERSION_3 = 0x20080522
+# The last two are below a machine's usual 128 and 8192 or more for one user.
+USER_LIMITS = (("user_namespaces", 0), ("inotify_instances", 16), ("inotify_watches", 1024))
+
+
+class Char(_ctypes._SimpleCData):  # noqa: SLF001 - what ctypes.c_char is
+    """A byte."""
+
+    _type_ = "c"
+
+
+class Int(_ctypes._SimpleCData):  # noqa: SLF001 - what ctypes.c_int is
+    """What most functions of the C library return."""
+
+    _type_ = "i"
+
+
+class Long(_ctypes._SimpleCData):  # noqa: SLF001 - what ctypes.c_ulong is
+    """An argument of full width: on some machines ints are not widened."""
+
+    _type_ = "L"
+
+
+class Function(_ctypes.CFuncPtr):
+    """A function of the C library."""
+
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+    _restype_ = Int
+
+
+def function(name):
+    """Find a function of the C library, which the interpreter has loaded already."""
+    return Function(_ctypes.dlsym(_ctypes.dlopen(None, 0), name))
+
+
+libc_capset, libc_mount, libc_prctl = function("capset"), function("mount"), function("prctl")
+libc_umount2, libc_unshare = function("umount2"), function("unshare")
+
+
+class StepError(Exception):
+    """A step of the set-up failed; carries the step and its errno."""
+
+
+def check(step, result):
+    """Raise what the C library says about a call that returned a negative number."""
+    if result < 0:
+        raise StepError(step, _ctypes.get_errno())
+
+
+def prctl(step, option, *arguments):
+    """Call prctl, or raise a StepError."""
+    padded = (*arguments, 0, 0, 0, 0)[:4]
+    check(step, libc_prctl(option, *map(Long, padded)))
+
+
+def mount(source, target, kind, flags, options=None):
+    """Mount, or raise a StepError that names the target."""
+    result = libc_mount(source, target, kind, Long(flags), options)
+    check(f"mount {target.decode()}", result)
+
+
+def receive_job(control):
+    """Read one job: its length and descriptors first, then its marshalled fields."""
+    head, ancillary, _, _ = control.recvmsg(
+        4, _socket.CMSG_SPACE(4 * MAX_DESCRIPTORS), _socket.MSG_CMSG_CLOEXEC
+    )
+    if not head:
+        _exit(0)  # the server is done with this cell before it had a job
+    descriptors = []
+    for _, _, data in ancillary:
+        descriptors += [each for (each,) in struct.iter_unpack("i", data[: len(data) & ~3])]
+    (left,) = struct.unpack("<I", head)
+    pieces = []
+    while left:
+        piece = control.recv(min(left, 1 << 20))
+        if not piece:
+            _exit(0)
+        pieces.append(piece)
+        left -= len(piece)
+    return marshal.loads(b"".join(pieces)), descriptors  # noqa: S302 - our own server wrote it
+
+
+def report(control, kind, number=0, wall=0.0, cpu=0.0, peak=0, text="", pidfd=None):
+    """Send one record of fixed size to the server."""
+    record = RECORD.pack(kind, number, wall, cpu, peak, text.encode()[:200])
+    passed = []
+    if pidfd is not None:
+        passed = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", pidfd))]
+    control.sendmsg([record], passed)
+
+
+def join_cgroups(descriptors):
+    """Move this process into the run's cgroups: the descriptors were opened by the server."""
+    for descriptor in descriptors:
+        os.write(descriptor, b"0")
+        os.close(descriptor)
+
+
+def leave_namespaces():
+    """Take a mount namespace to build in, and a cgroup namespace whose root is the run's own.
+
+    The one is made only after joining: /proc/self/cgroup then names nothing of the server.
+    """
+    check("unshare namespaces", libc_unshare(CLONE_NEWNS | CLONE_NEWCGROUP))
+
+
+def make_scratch(disk, inodes):
+    """Mount one bounded tmpfs and show its folders as /box, /tmp and /dev/shm."""
+    base = b"/greenroom/scratch"
+    options = f"size={disk},nr_inodes={inodes},mode=0755".encode()
+    mount(b"scratch", base, b"tmpfs", MS_NOSUID | MS_NODEV, options)
+    for name, target, mode in (
+        (b"box", b"/box", 0o755),
+        (b"tmp", b"/tmp", 0o1777),
+        (b"shm", b"/dev/shm", 0o1777),
+    ):
+        source = base + b"/" + name
+        os.mkdir(source)
+        os.chmod(source, mode)
+        mount(source, target, None, MS_BIND)
+    check("hide scratch", libc_umount2(base, MNT_DETACH))
+
+
+def write_files(files):
+    """Write the program's files; no program runs yet, so no link can lead elsewhere."""
+    for name, content in files.items():
+        with open("/box/" + name, "wb", buffering=0) as file:
+            left = memoryview(content)
+            while left:
+                left = left[file.write(left) :]
+
+
+def limit_namespace():
+    """Bound what the kernel counts for a user in all cells together; none makes namespaces."""
+    for name, value in USER_LIMITS:
+        try:
+            with open(f"/proc/sys/user/max_{name}", "w") as file:
+                file.write(str(value))
+        except FileNotFoundError:
+            pass  # a kernel that has no such things counts none
+        except OSError as error:
+            raise StepError(f"limit {name}", error.errno) from error
+
+
+def set_rlimits(rlimits):
+    """Set hard limits; raising one again needs a capability that the program lacks."""
+    for number, value in rlimits:
+        _, hard = resource.getrlimit(number)
+        if hard != resource.RLIM_INFINITY:
+            value = min(value, hard)  # noqa: PLW2901 - the server itself has no more
+        resource.setrlimit(number, (value, value))
+
+
+def drop_capabilities():
+    """Leave no capability in any set, and no way to gain one."""
+    prctl("clear ambient capabilities", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    for capability in range(LAST_CAPABILITY + 1):
+        libc_prctl(PR_CAPBSET_DROP, *map(Long, (capability, 0, 0, 0)))
+    header = struct.pack("<Ii", CAPABILITY_VERSION_3, 0)
+    check("drop capabilities", libc_capset(header, bytes(24)))
+    prctl("set no-new-privs", PR_SET_NO_NEW_PRIVS, 1)
+
+
+def enter_filter(program):
+    """Install the system call filter for good."""
+    instructions = in_memory(program)
+    header = in_memory(struct.pack("HxxxxxxP", len(program) // 8, _ctypes.addressof(instructions)))
+    prctl("install seccomp filter", PR_SET_SECCOMP, SECCOMP_MODE_FILTER, _ctypes.addressof(header))
+
+
+def in_memory(data):
+    """Return a copy that has an address."""
+    return (Char * len(data)).from_buffer_copy(data)
+
+
+def become_program(job, stdio, failed):
+    """Turn the forked child into the program; returns only by raising."""
+    os.setsid()
+    prctl("set dumpable", PR_SET_DUMPABLE, 1)
+    # The first to go when memory runs out, before process 1 and before the host's own.
+    with open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
+    # Read-only from here on: no program lowers its score, and no other knob of /proc is open.
+    mount(None, b"/proc", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    for target, descriptor in enumerate(stdio):
+        os.dup2(descriptor, target, inheritable=True)
+    os.closerange(3, failed)
+    os.closerange(failed + 1, 1 << 20)
+    for number in (
+        _signal.SIGHUP,
+        _signal.SIGPIPE,
+        _signal.SIGXFSZ,
+    ):  # Python ignores these; a program expects not
+        _signal.signal(number, _signal.SIG_DFL)
+    os.umask(0o022)
+    os.chdir("/box")
+    set_rlimits(job["rlimits"])
+    drop_capabilities()
+    enter_filter(job["seccomp"])
+    os.execve(job["argv"][0], job["argv"], job["environment"])
+
+
+def start_program(job, stdio):
+    """Fork the program and return its pid once the kernel has taken the new image."""
+    reader, writer = os.pipe()  # closed on exec, so that end of file means success
+    child = os.fork()
+    if child == 0:
+        try:
+            become_program(job, stdio, writer)
+        except StepError as error:
+            step, number = error.args
+        except OSError as error:
+            step, number = f"start {job['argv'][0]}", error.errno or 0
+        except BaseException as error:  # noqa: BLE001 - a bug of ours must not become a program
+            step, number = f"start: {error}", 0
+        os.write(writer, struct.pack("<i", number) + step.encode())
+        _exit(127)
+    os.close(writer)
+    for descriptor in stdio:
+        os.close(descriptor)
+    failure = os.read(reader, 256)
+    os.close(reader)
+    if failure:
+        raise StepError(failure[4:].decode(), *struct.unpack("<i", failure[:4]))
+    return child
+
+
+def wait_for(child):
+    """Reap everything that ends until the program itself does; return its wait status."""
+    while True:
+        pid, status = os.waitpid(-1, 0)
+        if pid == child:
+            return status
+
+
+def run(control):
+    """Serve the one job of this cell."""
+    job, descriptors = receive_job(control)
+    stdio, cgroups = descriptors[:3], descriptors[3:]
+    join_cgroups(cgroups)
+    leave_namespaces()
+    limit_namespace()
+    make_scratch(job["disk"], job["inodes"])
+    write_files(job["files"])
+    child = start_program(job, stdio)
+    began = time.monotonic()
+    report(control, b"S")
+    status = wait_for(child)
+    wall = time.monotonic() - began
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    report(control, b"X", status, wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
+
+
+def main():
+    """Report ready, serve one job, and turn any failure into a record."""
+    # With a handler of its own, process 1 could be interrupted from inside.
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    descriptor = int(sys.argv[1])
+    os.set_inheritable(descriptor, False)
+    control = _socket.socket(fileno=descriptor)
+    prctl("set not dumpable", PR_SET_DUMPABLE, 0)
+    try:
+        report(control, b"R", pidfd=os.pidfd_open(1))
+        run(control)
+    except StepError as error:
+        step, number = error.args
+        report(control, b"E", number, text=step)
+    except OSError as error:
+        report(control, b"E", error.errno or 0, text=f"prepare: {error.strerror}")
+    sys.stderr.flush()
+    _exit(0)
+
+
+if __name__ == "__main__":
+    main()

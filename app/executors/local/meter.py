@@ -1,0 +1,140 @@
+"""How a run's use of memory and CPU is counted: by its cgroups, or by looking at its processes."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from app.domain.execution import KillReason
+from app.domain.limits import Limits
+from app.executors.local.cell import Cell
+from app.executors.local.census import Census, process_of
+from app.executors.local.cgroups import Cgroups, Leaf
+
+_CPUS = len(os.sched_getaffinity(0))
+_SHORTEST_PAUSE = 0.005  # s; well below the 50 ms within which a limit has to hold
+_CENSUS_PAUSE = 0.02  # s; a look at one process costs 0.2 ms
+_CENSUS_SHARE = 0.1  # of a CPU, at most: many processes are looked at less often
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metered:
+    """What a run has used in the end. Seconds and bytes; 0 where it could not be read."""
+
+    oom_killed: bool
+    cpu_time: float
+    peak_memory: int
+
+
+class Meter(Protocol):
+    """Counts one run. `exceeded` and `close` may block for a moment: call them in a thread."""
+
+    bounds_processes: bool
+    """Whether the kernel bounds them for us; if not, an rlimit has to."""
+
+    @property
+    def joins(self) -> Sequence[int]:
+        """The open files through which a cell's init joins what is counted."""
+
+    def pause(self, limits: Limits) -> float:
+        """Return for how long, in seconds, nothing can be exceeded that was not before."""
+
+    def exceeded(self, limits: Limits) -> KillReason | None:
+        """Look whether a limit is exceeded that the kernel does not enforce by itself."""
+
+    def close(self) -> Metered:
+        """Read the final figures, when no process of the run is left."""
+
+
+class CgroupMeter:
+    """Counts by a cgroup: memory and processes are the kernel's to enforce, CPU time is ours."""
+
+    bounds_processes = True
+
+    def __init__(self, leaf: Leaf) -> None:
+        self._leaf = leaf
+        self._used = 0.0
+        self.joins: list[int] = []
+
+    @classmethod
+    def make(cls, cgroups: Cgroups, limits: Limits) -> Self:
+        """Make a leaf and open its files; it may block for a moment."""
+        meter = cls(cgroups.leaf(limits))
+        try:
+            for path in meter._leaf.own_files():
+                meter.joins.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+        except OSError:
+            meter.remove()
+            raise
+        return meter
+
+    def remove(self) -> None:
+        """Remove the leaf, when no process is left in it; it may block for a moment."""
+        for descriptor in self.joins:
+            os.close(descriptor)
+        self._leaf.remove()
+
+    def pause(self, limits: Limits) -> float:
+        """Even on all CPUs at once the rest of the CPU time lasts this long."""
+        return max(_SHORTEST_PAUSE, (limits.cpu_time - self._used) / _CPUS)
+
+    def exceeded(self, limits: Limits) -> KillReason | None:
+        """Look at the CPU time."""
+        self._used = self._leaf.cpu_time()
+        return KillReason.CPU_TIME if self._used >= limits.cpu_time else None
+
+    def close(self) -> Metered:
+        """Read the kernel's counters."""
+        return Metered(
+            oom_killed=self._leaf.oom_kills() > 0,
+            cpu_time=self._leaf.cpu_time(),
+            peak_memory=self._leaf.peak_memory() or 0,
+        )
+
+
+class CensusMeter:
+    """Counts by looking at the processes every 20 ms, where there are no cgroups.
+
+    No rlimit helps it: V8 reserves half a GiB of data for itself and for each worker, so a
+    limit that lets Node live does not bound anybody.
+    """
+
+    bounds_processes = False
+    joins: Sequence[int] = ()
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+        self._census: Census | None = None
+        self._cost = 0.0
+
+    def pause(self, limits: Limits) -> float:  # noqa: ARG002 - memory can grow at any time
+        """Return the time between two looks."""
+        return max(_CENSUS_PAUSE, self._cost / _CENSUS_SHARE)
+
+    def exceeded(self, limits: Limits) -> KillReason | None:
+        """Look at memory, then at CPU time."""
+        began = time.thread_time()
+        try:
+            return self._look(limits)
+        finally:
+            self._cost = time.thread_time() - began
+
+    def close(self) -> Metered:
+        """Return what was seen; the kernel has counted no kill for us."""
+        seen = self._census
+        return Metered(
+            oom_killed=False,
+            cpu_time=seen.peak_cpu_time if seen else 0.0,
+            peak_memory=seen.peak_memory if seen else 0,
+        )
+
+    def _look(self, limits: Limits) -> KillReason | None:
+        if self._census is None:
+            try:
+                self._census = Census(process_of(self._cell.init))
+            except ProcessLookupError:
+                return None
+        if self._census.exceeds(limits.memory):
+            return KillReason.MEMORY
+        return KillReason.CPU_TIME if self._census.cpu_time() >= limits.cpu_time else None

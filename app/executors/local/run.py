@@ -1,0 +1,201 @@
+"""One program in one cell: feed it, read it, watch its limits, collect the facts."""
+
+import math
+import os
+import resource
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import anyio
+import anyio.to_thread
+
+from app.domain.errors import ExecutorError
+from app.domain.execution import Exit, KillReason, Output, Stream, Usage
+from app.domain.limits import KIB, MIB, Limits
+from app.domain.ports import Emit
+from app.executors.local.cell import Cell, executor_error
+from app.executors.local.control import Job, Kind, Record, describe
+from app.executors.local.meter import Meter
+from app.executors.local.pipes import End, make_pipes
+from app.executors.local.seccomp import seccomp_filter
+
+_PREPARE_TIMEOUT = 15.0  # s; from the job to the started program takes milliseconds
+_INODES = 4096
+_OPEN_FILES = 1024
+_PENDING_SIGNALS = 1024  # and timers; a machine has 4 for each MiB
+_MESSAGE_QUEUES = 96 * KIB  # one queue of the kernel's usual size; a user has 800 KiB
+_CPU_BACKSTOP = 1  # s above the limit; the watcher is exact, the kernel is there if it cannot be
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How a program is started inside its cell."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    stdin: bytes = b""
+
+
+@dataclass(slots=True)
+class Run:
+    """A program on its way through a cell; to be called once."""
+
+    cell: Cell
+    limits: Limits
+    meter: Meter
+    _kill_reason: KillReason | None = None
+    _truncated: set[Stream] = field(default_factory=set)
+    _began: float = 0.0
+
+    async def __call__(self, start: Start, emit: Emit) -> Exit:
+        """Run the program to its end.
+
+        Raises:
+            ExecutorError: the cell failed before the program had started.
+        """
+        with ExitStack() as ends:
+            with executor_error("no pipes could be made"):
+                ours, theirs = make_pipes(ends, self.cell.owner)
+            try:
+                await self._start(start, theirs)
+            except ExecutorError:
+                end = await self._facts(None, 0.0)
+                if end.oom_killed:
+                    return end  # the limit is too low even for a start
+                raise
+            async with anyio.create_task_group() as tasks:
+                # These end by themselves: when no process of the cell is left, the kernel
+                # closes the other ends of all three pipes.
+                tasks.start_soon(ours[0].feed, start.stdin)
+                tasks.start_soon(self._read, Stream.STDOUT, ours[1], emit)
+                tasks.start_soon(self._read, Stream.STDERR, ours[2], emit)
+                record, wall_time = await self._until_the_end()
+        return await self._facts(record, wall_time)
+
+    async def _start(self, start: Start, stdio: list[End]) -> None:
+        try:
+            with anyio.fail_after(_PREPARE_TIMEOUT):
+                descriptors = [*(end.fd for end in stdio), *self.meter.joins]
+                await self.cell.control.send(self._job(start), descriptors)
+                for end in stdio:
+                    end.close()
+                record = await self.cell.control.receive()
+        except TimeoutError as error:
+            message = f"the program was not started within {_PREPARE_TIMEOUT:g} s"
+            raise ExecutorError(message) from error
+        if record.kind is not Kind.STARTED:
+            raise ExecutorError(describe(record))
+        self._began = anyio.current_time()
+
+    def _job(self, start: Start) -> Job:
+        return Job(
+            argv=start.argv,
+            environment=start.environment,
+            files=start.files,
+            disk=self.limits.disk,
+            inodes=_INODES,
+            rlimits=tuple(self._rlimits()),
+            seccomp=seccomp_filter(),
+        )
+
+    def _rlimits(self) -> Iterator[tuple[int, int]]:
+        # Not 0: for a piped core_pattern that means "no limit", and 1 means "no core".
+        yield resource.RLIMIT_CORE, 1
+        yield resource.RLIMIT_NOFILE, _OPEN_FILES
+        yield resource.RLIMIT_FSIZE, self.limits.disk
+        yield resource.RLIMIT_CPU, math.ceil(self.limits.cpu_time) + _CPU_BACKSTOP
+        yield resource.RLIMIT_MEMLOCK, MIB
+        # These are counted for the user as well, so one run must not take them from another.
+        yield resource.RLIMIT_SIGPENDING, _PENDING_SIGNALS
+        yield resource.RLIMIT_MSGQUEUE, _MESSAGE_QUEUES
+        # Whatever the server may do: no program goes before others.
+        yield resource.RLIMIT_NICE, 0
+        yield resource.RLIMIT_RTPRIO, 0
+        if not self.meter.bounds_processes:
+            # Counted in each user namespace, so in each cell, since Linux 5.14; before that for
+            # all cells together. Process 1 counts as well.
+            yield resource.RLIMIT_NPROC, self.limits.processes + 1
+
+    async def _until_the_end(self) -> tuple[Record | None, float]:
+        """Wait for the report and for the death of the whole cell."""
+        record: Record | None = None
+        async with anyio.create_task_group() as watching:
+            watching.start_soon(self._watch)
+            try:
+                record = await self.cell.control.receive()
+            except ExecutorError:
+                record = None  # process 1 was killed: by us, or for want of memory
+            wall_time = anyio.current_time() - self._began
+            watching.cancel_scope.cancel()
+        await self.cell.wait()
+        return record, wall_time
+
+    async def _watch(self) -> None:
+        deadline = self._began + self.limits.wall_time
+        while True:
+            left = deadline - anyio.current_time()
+            if left <= 0:
+                self._kill(KillReason.WALL_TIME)
+                return
+            await anyio.sleep(min(left, self.meter.pause(self.limits)))
+            if reason := await anyio.to_thread.run_sync(self.meter.exceeded, self.limits):
+                self._kill(reason)
+                return
+
+    def _kill(self, reason: KillReason) -> None:
+        """Write the reason down, then kill; the first reason stands."""
+        if self._kill_reason is None:
+            self._kill_reason = reason
+        self.cell.kill()
+
+    async def _read(self, stream: Stream, end: End, emit: Emit) -> None:
+        left = self.limits.output
+        while data := await end.read():
+            kept, left = data[:left], left - len(data)
+            if left < 0:
+                # Kill before anything else: a flood must not fill our memory.
+                self._truncated.add(stream)
+                self._kill(KillReason.OUTPUT)
+            if kept:
+                await emit(Output(stream=stream, data=kept))
+            if left < 0:
+                return
+
+    async def _facts(self, record: Record | None, wall_time: float) -> Exit:
+        code, signal_name = _ending(record)
+        metered = await anyio.to_thread.run_sync(self.meter.close)
+        reported = record or _NOTHING
+        return Exit(
+            code=code,
+            signal=signal_name,
+            kill_reason=self._kill_reason,
+            oom_killed=metered.oom_killed,
+            truncated=frozenset(self._truncated),
+            usage=Usage(
+                wall_time=reported.wall_time or wall_time,
+                cpu_time=max(metered.cpu_time, reported.cpu_time),
+                peak_memory=metered.peak_memory or reported.peak_memory,
+            ),
+        )
+
+
+_NOTHING = Record(kind=Kind.ERROR, number=0, wall_time=0, cpu_time=0, peak_memory=0, text="")
+
+
+def _ending(record: Record | None) -> tuple[int | None, str | None]:
+    """Return the exit code or the signal's name, or neither without a valid report."""
+    if record is None or record.kind is not Kind.EXITED:
+        return None, None
+    if os.WIFSIGNALED(record.number):
+        return None, _signal_name(os.WTERMSIG(record.number))
+    return os.waitstatus_to_exitcode(record.number), None
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"

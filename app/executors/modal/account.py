@@ -1,0 +1,194 @@
+"""A connection to Modal with one token: every public call that we make, each with an end.
+
+Three defaults of Modal's client are unfit for a request: connecting blocks for up to 63 s,
+throttled calls are repeated for ever, and waiting for a process never ends when its worker is
+gone. So each call here has a time limit, throttling is told to give up, and we never wait for a
+process: the supervisor's report, the end of its output and our own clock decide.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TypeVar
+
+import anyio
+import modal
+
+from app.executors.modal.credentials import Token
+from app.executors.modal.errors import Unauthorized, translated
+from app.executors.modal.private import result_status, workspace
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT = 5.0  # s
+CALL_TIMEOUT = 10.0  # s; control plane calls take a tenth of that
+CREATE_TIMEOUT = 90.0  # s; a cold start took 22 s at the 99th percentile in public measurements
+# Below this level these write the headers of each call, and one of them is the token.
+_TALKATIVE = ("hpack", "hyperframe", "h2", "grpclib")
+# Read by the client at each call: give up throttling after a second, and keep to the protocol
+# that this code was tried with.
+ENVIRONMENT = {"MODAL_MAX_THROTTLE_WAIT": "1", "MODAL_SANDBOX_V2": "1"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxSize:
+    """What a box may use. Memory in bytes, processors in cores, lifetime in seconds."""
+
+    memory: int
+    cpu: float
+    lifetime: int
+
+
+class Account:
+    """One token's connection; boxes keep the account that made them until they end."""
+
+    def __init__(
+        self, client: modal.Client, app: modal.App, image: modal.Image, workspace: str
+    ) -> None:
+        self._client, self._app, self._image = client, app, image
+        self.workspace = workspace
+        self._boxes = 0
+        self._idle = anyio.Event()
+        self._idle.set()
+
+    def box_began(self) -> None:
+        """Count a box: the connection is needed until it ends."""
+        self._boxes += 1
+        self._idle = anyio.Event()
+
+    def box_ended(self) -> None:
+        """Count a box that has ended."""
+        self._boxes -= 1
+        if self._boxes == 0:
+            self._idle.set()
+
+    async def until_idle(self) -> None:
+        """Wait until none of the boxes that this account made is left."""
+        await self._idle.wait()
+
+    async def create(self, size: BoxSize, tags: Mapping[str, str]) -> modal.Sandbox:
+        """Create a box without network, secrets or identity.
+
+        Never cancelled half way: a sandbox that nobody knows of would live until its lifetime
+        ends. The caller must shield this.
+        """
+        mebibytes = -(-size.memory // 2**20)
+        with translated("create a sandbox"):
+            return await _within(
+                CREATE_TIMEOUT,
+                modal.Sandbox.create.aio(
+                    app=self._app,
+                    client=self._client,
+                    image=self._image,
+                    timeout=size.lifetime,
+                    cpu=(size.cpu, size.cpu),
+                    memory=(mebibytes, mebibytes),
+                    block_network=True,
+                    secrets=[],
+                    include_oidc_identity_token=False,
+                    tags=dict(tags),
+                ),
+            )
+
+    async def find(self, sandbox: str) -> modal.Sandbox:
+        """Find a box that another process made."""
+        with translated("find a sandbox"):
+            found: modal.Sandbox = await _within(
+                CALL_TIMEOUT, modal.Sandbox.from_id.aio(sandbox, client=self._client)
+            )
+            return found
+
+    async def boxes(self, tags: Mapping[str, str]) -> AsyncIterator[modal.Sandbox]:
+        """List the running boxes of our app that have these tags."""
+        with translated("list sandboxes"):
+            listed = modal.Sandbox.list.aio(
+                app_id=self._app.app_id, tags=dict(tags), client=self._client
+            )
+            async with aclosing(listed):
+                async for sandbox in listed:
+                    yield sandbox
+
+    async def hello(self) -> None:
+        """Ask whether the token is still good."""
+        with translated("verify the token"):
+            await _within(CALL_TIMEOUT, self._client.hello.aio())
+
+    async def close(self) -> None:
+        """Hang up."""
+        with anyio.move_on_after(CALL_TIMEOUT, shield=True):
+            await self._client.close.aio()
+
+
+async def connect(token: Token, *, server: str, app: str, image: str) -> Account:
+    """Verify the token and look up what boxes are made from.
+
+    Raises:
+        Unauthorized: the token is refused.
+        Unreachable: Modal does not answer.
+        Missing: the image has not been built.
+    """
+    client = await open_client(token, server=server)
+    try:
+        with translated(f"look up the app {app}"):
+            found = await _within(
+                CALL_TIMEOUT, modal.App.lookup.aio(app, client=client, create_if_missing=True)
+            )
+        with translated(f"look up the image {image} (`greenroom modal build` makes it)"):
+            # A named image is never built by this: it is looked up, or missing.
+            named = await _within(CALL_TIMEOUT, modal.Image.from_name(image).build.aio(found))
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await client.close.aio()
+        raise
+    return Account(client, found, named, await workspace_of(client))
+
+
+async def open_client(token: Token, *, server: str) -> modal.Client:
+    """Connect and prove the token with one cheap call."""
+    os.environ.update(ENVIRONMENT, MODAL_SERVER_URL=server)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with translated("connect"):
+        client: modal.Client = await _within(
+            CONNECT_TIMEOUT,
+            modal.Client.from_credentials.aio(
+                token.id.get_secret_value(), token.secret.get_secret_value()
+            ),
+        )
+    try:
+        with translated("verify the token"):
+            await _within(CALL_TIMEOUT, client.hello.aio())
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await client.close.aio()
+        raise
+    return client
+
+
+async def workspace_of(client: modal.Client) -> str:
+    """Return the workspace that a token belongs to, or a dash where it may not be asked."""
+    try:
+        with translated("ask for the workspace"):
+            return await _within(CALL_TIMEOUT, workspace.aio(client))
+    except Unauthorized:
+        return "-"
+
+
+async def status_of(sandbox: modal.Sandbox) -> int | None:
+    """Return Modal's own status of a box that has ended, or None while it has none."""
+    with translated("ask how a sandbox ended"):
+        return await _within(CALL_TIMEOUT, result_status.aio(sandbox))
+
+
+async def end(sandbox: modal.Sandbox) -> None:
+    """Terminate a box and let go of its connection."""
+    with translated("terminate a sandbox"):
+        await _within(CALL_TIMEOUT, sandbox.terminate.aio())
+        await _within(CALL_TIMEOUT, sandbox.detach.aio())
+
+
+async def _within(seconds: float, awaited: Awaitable[T]) -> T:
+    return await asyncio.wait_for(awaited, seconds)

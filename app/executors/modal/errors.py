@@ -1,0 +1,66 @@
+"""What Modal's client raises, translated once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpclib
+import modal.exception as theirs
+
+from app.domain.errors import ExecutorError
+
+_THEIRS = (theirs.Error, grpclib.GRPCError, OSError, ValueError, TimeoutError)
+
+
+class ModalError(ExecutorError):
+    """Modal did not do what was asked."""
+
+
+class Unauthorized(ModalError):
+    """Modal refuses the token, or the token may not do this."""
+
+
+class Missing(ModalError):
+    """What was asked for is not there: an app, an image, a sandbox that has ended."""
+
+
+class Throttled(ModalError):
+    """Modal takes no more of this now."""
+
+
+class Unreachable(ModalError):
+    """Modal does not answer."""
+
+
+class NoBox(ModalError):
+    """There is no sandbox for a run, and there will be none in time."""
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn what Modal's client raises into a `ModalError` that says what we were doing.
+
+    The client raises its own errors, errors of gRPC and of the operating system, and bare
+    ValueErrors from streams.
+    """
+    try:
+        yield
+    except ModalError:
+        raise
+    except _THEIRS as error:
+        kind = _kind(error)
+        detail = str(error) or type(error).__name__
+        raise kind(f"Modal: {doing}: {detail}") from error
+
+
+def _kind(error: BaseException) -> type[ModalError]:
+    match error:
+        case theirs.AuthError() | theirs.PermissionDeniedError():
+            return Unauthorized
+        case theirs.NotFoundError() | theirs.ConflictError():
+            return Missing
+        case theirs.ResourceExhaustedError():
+            return Throttled
+        case theirs.ConnectionError() | theirs.ServiceError() | OSError() | TimeoutError():
+            return Unreachable
+        case _:
+            return ModalError

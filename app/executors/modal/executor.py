@@ -1,0 +1,255 @@
+"""Modal as the rest of the house knows it."""
+
+import logging
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, repeat
+from typing import Self
+
+import anyio
+import anyio.abc
+
+from app.domain.errors import Check, ExecutorError, Unavailable
+from app.domain.execution import Output
+from app.domain.language import Language
+from app.domain.limits import MIB, Limits
+from app.domain.ports import Command, ExecutorState, Sandbox, Support
+from app.executors.modal.account import Account, BoxSize, connect
+from app.executors.modal.box import Box, open_box
+from app.executors.modal.bucket import Bucket
+from app.executors.modal.credentials import WHERE, Token
+from app.executors.modal.errors import Missing, ModalError, NoBox, Unauthorized
+from app.executors.modal.images import APP, recipe_for
+from app.executors.modal.pool import Pool, open_pool
+from app.executors.modal.private import require_tried_version
+from app.executors.modal.sandbox import ModalSandbox
+
+log = logging.getLogger(__name__)
+
+_OVERHEAD = 128 * MIB  # of a box beside the program: the supervisor, and what is on its way
+_SPARE_LIFE = 60  # s that a box has left when it retires, for the run that claims it last
+_LAST_CREATE = 5.0  # s that a stopping server waits for boxes that are being made
+_RETRY = (1.0, 2.0, 5.0, 15.0, 30.0)  # s between tries to reach Modal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModalOptions:
+    """What an operator decides. Times in seconds, rates in a second."""
+
+    server: str
+    cpu: float
+    warm_floor: int
+    warm_ceiling: int
+    box_age: float
+    create_rate: float
+    create_burst: int
+    budget: float
+    """How long a run may wait for a box."""
+
+
+class ModalExecutor:
+    """Runs programs in Modal sandboxes; used within `async with`."""
+
+    name = "modal"
+
+    def __init__(
+        self, languages: Mapping[str, Language], token: Token, options: ModalOptions, limits: Limits
+    ) -> None:
+        self._languages, self._token, self._options = languages, token, options
+        self._usual = limits
+        self._account: Account | None = None
+        self._reason = "Modal has not been reached yet"
+        self._support: dict[str, Support] = {}
+        self._pool: Pool | None = None
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._creating: set[anyio.CancelScope] = set()
+        self._resources = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        require_tried_version()
+        # Before the task group, which would wrap a refusal in a group.
+        account = await self._first_account()
+        async with AsyncExitStack() as resources:
+            self._tasks = await resources.enter_async_context(anyio.create_task_group())
+            resources.push_async_callback(self._stop)
+            if account is None:
+                self._tasks.start_soon(self._retry)
+            else:
+                await self._begin(account)
+            self._resources = resources.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._resources.aclose()
+        if self._account is not None:
+            await self._account.close()
+
+    def supports(self, language: Language) -> Support:
+        """Tell whether the language runs; its version was asked in a box."""
+        if self._account is None:
+            return Support(reason=self._reason)
+        return self._support.get(language.id, Support())
+
+    def state(self) -> ExecutorState:
+        """Tell how it is, and look at the pool."""
+        # Memory is looked at by the supervisor; Modal's own limit is the backstop.
+        return ExecutorState(
+            counts_exactly=False,
+            problem=None if self._account else self._reason,
+            retry_after=self._pool.busy_for() if self._pool else None,
+            pool=self._pool.figures() if self._pool else None,
+        )
+
+    @asynccontextmanager
+    async def sandbox(self, language: Language, limits: Limits) -> AsyncIterator[Sandbox]:
+        """Prepare a run; its box is claimed when the program is ready to go."""
+        yield ModalSandbox(language, limits, self._claim, self._release)
+
+    async def rotate(self, token: Token) -> None:
+        """Go over to another token without losing a run.
+
+        Raises:
+            ModalError: the new token does not work; the old one stays.
+        """
+        fresh = await self._connect(token)
+        old, self._account, self._token = self._account, fresh, token
+        log.info("modal: token rotated", extra={"workspace": fresh.workspace})
+        if self._pool is not None:
+            await self._pool.drain()
+        if old is not None and self._tasks is not None:
+            self._tasks.start_soon(_close_when_idle, old)
+
+    async def _stop(self) -> None:
+        """End all tasks; a create that hangs is given up, and its box ends with its lifetime."""
+        assert self._tasks is not None  # noqa: S101 - entered before
+        self._tasks.cancel_scope.cancel()
+        self._tasks.start_soon(self._give_up_creating)
+
+    async def _give_up_creating(self) -> None:
+        with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(_LAST_CREATE):
+                while self._creating:  # noqa: ASYNC110 - seconds at the most, once
+                    await anyio.sleep(0.05)
+        for scope in self._creating:
+            scope.shield = False
+
+    async def _claim(self, limits: Limits) -> Box:
+        if self._pool is None or self._account is None:
+            raise NoBox(f"Modal: no sandbox: {self._reason}")
+        if limits.memory <= self._usual.memory:
+            return await self._pool.claim(self._options.budget)
+        # Larger than what is kept ready: made for this run alone.
+        return await self._create(limits)
+
+    def _release(self, box: Box) -> None:
+        assert self._tasks is not None  # noqa: S101 - boxes come from its tasks
+        self._tasks.start_soon(box.end)
+
+    async def _create(self, limits: Limits) -> Box:
+        account = self._account
+        if account is None:
+            raise NoBox(f"Modal: no sandbox: {self._reason}")
+        size = BoxSize(
+            memory=limits.memory + _OVERHEAD,
+            cpu=self._options.cpu,
+            lifetime=round(self._options.box_age) + _SPARE_LIFE + round(limits.wall_time),
+        )
+        # Shielded: a box that was created must come to be known.
+        with anyio.CancelScope(shield=True) as scope:
+            self._creating.add(scope)
+            try:
+                return await open_box(account, size, {"service": "greenroom"})
+            finally:
+                self._creating.discard(scope)
+        raise NoBox("Modal: the server stopped while a sandbox was being made")
+
+    async def _first_account(self) -> Account | None:
+        """Connect; None when Modal does not answer, which may change.
+
+        Raises:
+            Unavailable: the token or the image is refused, which does not change by itself.
+        """
+        try:
+            return await self._connect(self._token)
+        except (Unauthorized, Missing) as error:
+            raise Unavailable(_refused(error)) from error
+        except ModalError as error:
+            self._reason = str(error)
+            log.warning("modal: degraded", extra={"reason": self._reason})
+            return None
+
+    async def _retry(self) -> None:
+        for pause in chain(_RETRY, repeat(_RETRY[-1])):
+            await anyio.sleep(pause)
+            try:
+                account = await self._connect(self._token)
+            except ModalError as error:
+                self._reason = str(error)
+            else:
+                await self._begin(account)
+                return
+
+    async def _begin(self, account: Account) -> None:
+        self._account = account
+        log.info("modal: token ok", extra={"workspace": account.workspace})
+        assert self._tasks is not None  # noqa: S101 - entered before
+        await self._tasks.start(self._keep_pool)
+        self._tasks.start_soon(self._find_versions)
+
+    async def _connect(self, token: Token) -> Account:
+        return await connect(
+            token,
+            server=self._options.server,
+            app=APP,
+            image=recipe_for(self._languages.values()).name,
+        )
+
+    async def _keep_pool(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        options = self._options
+        async with open_pool(
+            partial(self._create, self._usual),
+            floor=options.warm_floor,
+            ceiling=options.warm_ceiling,
+            age=options.box_age,
+            bucket=Bucket(rate=options.create_rate, burst=options.create_burst),
+        ) as self._pool:
+            task_status.started()
+            await anyio.sleep_forever()
+
+    async def _find_versions(self) -> None:
+        for language in self._languages.values():
+            try:
+                self._support[language.id] = Support(version=await self._ask_version(language))
+            except ExecutorError as error:
+                log.warning(
+                    "modal: no version", extra={"language": language.id, "reason": str(error)}
+                )
+
+    async def _ask_version(self, language: Language) -> str | None:
+        said = bytearray()
+
+        async def listen(output: Output) -> None:
+            said.extend(output.data)
+
+        sandbox = ModalSandbox(language, self._usual, self._claim, self._release)
+        await sandbox.run_raw(language.version_arguments, Command(), listen)
+        found = re.search(language.version_pattern, said.decode(errors="replace"))
+        return found[1][:100] if found else None
+
+
+async def _close_when_idle(account: Account) -> None:
+    await account.until_idle()
+    await account.close()
+
+
+def _refused(error: ModalError) -> Check:
+    is_token = isinstance(error, Unauthorized)
+    return Check(
+        name="modal",
+        passed=False,
+        detail=str(error),
+        remedy=f"check the token in .env; {WHERE}" if is_token else "run `greenroom modal build`",
+    )

@@ -1,0 +1,209 @@
+"""Boxes kept ready, each used once.
+
+Theory of operation. Whoever wants a box takes one that is ready, or waits for the next that is.
+Boxes are created by tasks of the pool alone, never by those who wait: a run that is cancelled
+while its box is being created leaves a box for the next run, not an orphan. How many are kept
+ready follows demand: as many as are claimed in the time that it takes to create one (Little's
+law), between a floor and a ceiling. A box is retired well before its own lifetime ends.
+"""
+
+import logging
+import math
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+import anyio.abc
+
+from app.domain.ports import PoolFigures
+from app.executors.modal.box import Box
+from app.executors.modal.bucket import Bucket
+from app.executors.modal.errors import ModalError, NoBox, Throttled
+
+log = logging.getLogger(__name__)
+
+_WEIGHT = 0.2  # of the newest figure in a moving average
+_HEADROOM = 1.5  # boxes ready for each that is expected to be claimed while one is created
+_TEND_EVERY = 1.0  # s between two looks at ages and demand
+_JITTER = 0.1  # of the age at which boxes retire, so that they do not all retire at once
+_MOST_STARTING = 8  # creates at a time; Modal's queue of starting boxes is the real bottleneck
+_FIRST_LATENCY = 2.5  # s that a create takes, before one has been seen
+_PAUSES = (1.0, 2.0, 5.0, 15.0, 30.0)  # s between creates that fail one after another
+
+
+@dataclass(slots=True, kw_only=True)
+class _Ready:
+    box: Box
+    retires: float
+
+
+class Pool:
+    """Made by `open_pool`."""
+
+    def __init__(  # noqa: PLR0913 - all that a pool is made from
+        self,
+        create: Callable[[], Awaitable[Box]],
+        tasks: anyio.abc.TaskGroup,
+        *,
+        floor: int,
+        ceiling: int,
+        age: float,
+        bucket: Bucket,
+    ) -> None:
+        self._create, self._tasks, self._bucket = create, tasks, bucket
+        self._floor, self._ceiling, self._age = floor, ceiling, age
+        self._ready: deque[_Ready] = deque()
+        self._waiting: deque[anyio.Event] = deque()
+        self._starting = 0
+        self._failures = 0
+        self._claims = self._warm = 0
+        self._arrivals = 0
+        self._rate = 0.0  # claims a second
+        self._latencies: deque[float] = deque(maxlen=200)
+
+    async def claim(self, budget: float) -> Box:
+        """Take a box for one run; the caller must end it.
+
+        Raises:
+            NoBox: none was ready within `budget` seconds.
+        """
+        self._claims += 1
+        self._arrivals += 1
+        if box := self._take():
+            self._warm += 1
+            self._fill()
+            return box
+        with anyio.move_on_after(budget):
+            while True:
+                bell = anyio.Event()
+                self._waiting.append(bell)
+                self._fill()
+                try:
+                    await bell.wait()
+                finally:
+                    if bell in self._waiting:
+                        self._waiting.remove(bell)
+                if box := self._take():
+                    return box
+        raise NoBox(f"Modal: no sandbox was ready within {budget:g} s")
+
+    def busy_for(self) -> float | None:
+        """Return in how many seconds to try again when runs had better not be accepted."""
+        return self._pause() if self._is_broken else None
+
+    def figures(self) -> PoolFigures:
+        """Look at the pool."""
+        ordered = sorted(self._latencies)
+        return PoolFigures(
+            ready=len(self._ready),
+            starting=self._starting,
+            target=self._target,
+            create_p50=_rank(ordered, 0.5),
+            create_p95=_rank(ordered, 0.95),
+            warm_hit_rate=self._warm / self._claims if self._claims else None,
+            is_broken=self._is_broken,
+        )
+
+    async def tend(self) -> None:
+        """Retire old boxes and follow demand, until cancelled."""
+        while True:
+            self._rate += _WEIGHT * (self._arrivals / _TEND_EVERY - self._rate)
+            self._arrivals = 0
+            self._retire()
+            self._fill()
+            await anyio.sleep(_TEND_EVERY)
+
+    async def drain(self) -> None:
+        """End every box that is ready."""
+        async with anyio.create_task_group() as endings:
+            while self._ready:
+                endings.start_soon(self._ready.popleft().box.end)
+
+    @property
+    def _is_broken(self) -> bool:
+        return self._failures >= len(_PAUSES) and not self._ready
+
+    @property
+    def _target(self) -> int:
+        expected = self._rate * (_rank(sorted(self._latencies), 0.5) or _FIRST_LATENCY)
+        return max(self._floor, min(self._ceiling, math.ceil(expected * _HEADROOM)))
+
+    def _take(self) -> Box | None:
+        now = anyio.current_time()
+        while self._ready:
+            ready = self._ready.popleft()
+            if ready.retires > now:
+                return ready.box
+            self._tasks.start_soon(ready.box.end)
+        return None
+
+    def _retire(self) -> None:
+        now = anyio.current_time()
+        for ready in [each for each in self._ready if each.retires <= now]:
+            self._ready.remove(ready)
+            self._tasks.start_soon(ready.box.end)
+
+    def _fill(self) -> None:
+        wanted = self._target + len(self._waiting) - len(self._ready) - self._starting
+        for _ in range(min(wanted, _MOST_STARTING - self._starting)):
+            self._starting += 1
+            self._tasks.start_soon(self._add)
+
+    async def _add(self) -> None:
+        try:
+            if self._failures:
+                await anyio.sleep(self._pause())
+            await self._bucket.take()
+            began = anyio.current_time()
+            box = await self._create()
+        except Throttled as error:
+            self._bucket.was_refused()
+            self._failed(error)
+        except ModalError as error:
+            self._failed(error)
+        else:
+            self._latencies.append(anyio.current_time() - began)
+            self._bucket.went_well()
+            self._failures = 0
+            self._offer(box)
+        finally:
+            self._starting -= 1
+        self._fill()
+
+    def _offer(self, box: Box) -> None:
+        age = self._age * (1 - _JITTER * random.random())  # noqa: S311 - no secret
+        self._ready.append(_Ready(box=box, retires=anyio.current_time() + age))
+        if self._waiting:
+            self._waiting.popleft().set()
+
+    def _failed(self, error: ModalError) -> None:
+        self._failures += 1
+        log.warning("no sandbox", extra={"reason": str(error), "failures": self._failures})
+
+    def _pause(self) -> float:
+        return _PAUSES[min(self._failures, len(_PAUSES)) - 1]
+
+
+@asynccontextmanager
+async def open_pool(
+    create: Callable[[], Awaitable[Box]], *, floor: int, ceiling: int, age: float, bucket: Bucket
+) -> AsyncIterator[Pool]:
+    """Keep boxes ready; end those that are left on leaving."""
+    async with anyio.create_task_group() as tasks:
+        pool = Pool(create, tasks, floor=floor, ceiling=ceiling, age=age, bucket=bucket)
+        tasks.start_soon(pool.tend)
+        try:
+            yield pool
+        finally:
+            tasks.cancel_scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await pool.drain()
+
+
+def _rank(ordered: list[float], share: float) -> float | None:
+    if not ordered:
+        return None
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

@@ -1,0 +1,232 @@
+"""Puts the rooms together; the only module, with `cli`, that knows them all."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from anyio import to_thread
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
+
+from app.api.context import Services
+from app.api.doors import LOCAL_ORIGIN, Doors
+from app.api.http import GraphQLView
+from app.api.page import GraphiQLFiles
+from app.api.schema import schema
+from app.domain.errors import Check
+from app.domain.language import Toolchain
+from app.domain.ports import Executor
+from app.executions.room import Room
+from app.executions.service import open_service
+from app.executors.local.executor import LocalExecutor
+from app.executors.modal.credentials import WHERE, BadToken, Token, is_trusted
+from app.languages import all_languages
+from app.settings import Settings
+from app.storage.errors import StorageError
+from app.storage.store import Store
+
+if TYPE_CHECKING:
+    from app.executors.modal.executor import ModalExecutor
+
+log = logging.getLogger(__name__)
+
+LANGUAGES = all_languages()
+
+ExecutorFactory = Callable[[Settings], AbstractAsyncContextManager[Executor]]
+
+
+def local_executor(settings: Settings) -> LocalExecutor:
+    """Make the embedded sandbox that the settings ask for."""
+    return LocalExecutor(
+        LANGUAGES,
+        interpreter=LANGUAGES["PYTHON"].find(None),
+        executables=settings.executables,
+    )
+
+
+def modal_executor(settings: Settings, token: Token) -> "ModalExecutor":
+    """Make the executor on Modal that the settings ask for."""
+    # Modal's client takes half a second to import; who does not use it need not wait for it.
+    from app.executors.modal.executor import ModalExecutor, ModalOptions  # noqa: PLC0415
+
+    options = ModalOptions(
+        server=settings.modal_server_url,
+        cpu=settings.modal_cpu,
+        warm_floor=settings.modal_warm_min,
+        warm_ceiling=settings.modal_warm_max,
+        box_age=settings.modal_box_age,
+        create_rate=settings.modal_create_rate,
+        create_burst=settings.modal_create_burst,
+        budget=settings.modal_budget,
+    )
+    return ModalExecutor(LANGUAGES, token, options, settings.rules.defaults)
+
+
+def modal_token(settings: Settings) -> Token | None:
+    """Return the token to run on Modal with, or None to run here.
+
+    Raises:
+        BadToken: Modal is asked for, but not with a token that can be used.
+    """
+    if settings.executor == "local":
+        return None
+    token = settings.modal_token()
+    if token is None:
+        if settings.executor == "modal":
+            raise BadToken(f"GREENROOM_EXECUTOR=modal needs a Modal token in .env; {WHERE}.")
+        return None
+    url, allow = settings.modal_server_url, settings.modal_allow_loopback
+    if not is_trusted(url, allow_loopback=allow):
+        raise BadToken(f"MODAL_SERVER_URL is {url}, which is not Modal's: the token stays here.")
+    return token
+
+
+def chosen_executor(settings: Settings) -> AbstractAsyncContextManager[Executor]:
+    """Make the executor that the settings ask for, and say why it is that one."""
+    token = modal_token(settings)
+    name = "local" if token is None else "modal"
+    why = "there is a Modal token" if token else "there is no Modal token"
+    if settings.executor != "auto":
+        why = "GREENROOM_EXECUTOR says so"
+    log.info("executor chosen", extra={"executor": name, "because": why})
+    return local_executor(settings) if token is None else modal_executor(settings, token)
+
+
+async def build_modal_image(settings: Settings, token: Token) -> str:
+    """Build the image that runs on Modal are made from, and return its name."""
+    from app.executors.modal.images import recipe_for  # noqa: PLC0415 - as above
+    from app.executors.modal.publish import publish  # noqa: PLC0415
+
+    recipe = recipe_for(LANGUAGES.values())
+    await publish(token, server=settings.modal_server_url, recipe=recipe)
+    return recipe.name
+
+
+async def examine_modal(settings: Settings, token: Token) -> list[Check]:
+    """Check what running on Modal needs."""
+    from app.executors.modal.doctor import examine  # noqa: PLC0415 - as above
+    from app.executors.modal.images import recipe_for  # noqa: PLC0415
+
+    recipe = recipe_for(LANGUAGES.values())
+    return await examine(token, server=settings.modal_server_url, recipe=recipe)
+
+
+@asynccontextmanager
+async def modal_loopback(settings: Settings) -> AsyncIterator[Settings]:
+    """Start a Modal server of our own on this machine, and give settings that lead to it.
+
+    For development: Modal's own client talks to it over the network, and it runs what it is told
+    in local cells. No account is needed, and nothing leaves this machine.
+    """
+    from app.executors.modal.loopback import LoopbackModal  # noqa: PLC0415 - as above
+
+    async with LoopbackModal(await to_thread.run_sync(_tools)) as server:
+        led = settings.model_copy(
+            update={
+                "executor": "modal",
+                "modal_server_url": server.url,
+                "modal_allow_loopback": True,
+                "modal_token_id": SecretStr(server.token_id),
+                "modal_token_secret": SecretStr(server.token_secret),
+                "modal_api_key": None,
+            }
+        )
+        token = modal_token(led)
+        assert token is not None  # noqa: S101 - we have just made it
+        await build_modal_image(led, token)
+        yield led
+
+
+def _tools() -> dict[str, Toolchain]:
+    return {each.image.executable: each.find(None) for each in LANGUAGES.values()}
+
+
+def slots_of(settings: Settings) -> int:
+    """Return how many programs run at one time: here as many as there are processors."""
+    return settings.slots if modal_token(settings) is None else settings.modal_max_boxes
+
+
+def create_app(settings: Settings, services: Services) -> FastAPI:
+    """Return the application around services that are open for as long as it serves."""
+    view = GraphQLView(schema, services, max_body=settings.max_body, has_page=settings.graphiql)
+    app = FastAPI(
+        openapi_url=None,
+        routes=[
+            Route("/graphql", view),
+            Mount("/graphiql", GraphiQLFiles()),
+            Route("/healthz", _is_up),
+            Route("/readyz", partial(_is_ready, services)),
+        ],
+    )
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_origin_regex=LOCAL_ORIGIN if settings.cors_localhost else None,
+        allow_methods=["GET", "POST"],
+        allow_headers=[
+            "authorization",
+            "content-type",
+            "x-apollo-operation-name",
+            "apollo-require-preflight",
+            "graphql-require-preflight",
+        ],
+        max_age=3600,
+    )
+    app.add_middleware(
+        Doors,
+        hosts=settings.allowed_hosts,
+        origins=settings.cors_origins,
+        local_origins=settings.cors_localhost,
+    )
+    return app
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings, open_executor: ExecutorFactory = chosen_executor
+) -> AsyncIterator[Services]:
+    """Open the database and the executor, and what works on them; drain in the end."""
+    store = Store(settings.database_url.get_secret_value())
+    try:
+        await store.ping()
+        async with (
+            # Languages are looked for on the disk.
+            await to_thread.run_sync(open_executor, settings) as executor,
+            open_service(
+                store=store,
+                executor=executor,
+                languages=LANGUAGES,
+                rules=settings.rules,
+                room=Room(slots=slots_of(settings), queue_size=settings.queue_size),
+                drain=settings.drain,
+            ) as executions,
+        ):
+            yield Services(executions=executions, history=store, languages=LANGUAGES)
+    finally:
+        await store.close()
+
+
+async def _is_up(_: Request) -> JSONResponse:
+    return JSONResponse({"status": "ok"})
+
+
+async def _is_ready(services: Services, _: Request) -> JSONResponse:
+    """Say whether requests can be answered, for whoever distributes them."""
+    problem = await _problem(services)
+    return JSONResponse({"status": problem or "ok"}, status_code=503 if problem else 200)
+
+
+async def _problem(services: Services) -> str | None:
+    if services.executions.is_closing:
+        return "stopping"
+    try:
+        await services.history.ping()
+    except StorageError:
+        return "database unavailable"
+    return None

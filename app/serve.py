@@ -1,0 +1,186 @@
+"""A server from its first socket to its last program."""
+
+import ipaddress
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+import uvicorn
+from pydantic import ValidationError
+
+from app.domain.errors import ExecutorError
+from app.domain.ports import Executor
+from app.executions.service import ExecutionService
+from app.executors.modal.credentials import BadToken, Token
+from app.logs import configure_logging
+from app.main import create_app, modal_loopback, modal_token, open_services
+from app.settings import Settings
+from app.storage.errors import StorageError
+from app.storage.migrations import pending
+
+log = logging.getLogger(__name__)
+
+_BACKLOG = 2048
+_KEEP_ALIVE = 65  # s; longer than the idle limit of common proxies, so that they hang up first
+_LAST_ANSWERS = 5  # s; programs have ended by then, and what is left is to send
+
+
+@runtime_checkable
+class Rotating(Protocol):
+    """An executor whose token can change while it runs."""
+
+    async def rotate(self, token: Token) -> None:
+        """Go over to another token without losing a run."""
+
+
+class Refused(Exception):
+    """The server does not start; the message says what to do."""
+
+
+class _Server(uvicorn.Server):
+    """Drains before it hangs up, so that whoever waits for a program gets an answer.
+
+    It leaves signals to us: it would raise them again when it has ended, and cut the drain.
+    """
+
+    def __init__(self, config: uvicorn.Config, executions: ExecutionService) -> None:
+        super().__init__(config)
+        self._executions = executions
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+            log.info(
+                "serving", extra={"graphiql": f"{address}/graphql", "health": f"{address}/readyz"}
+            )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        log.info("stopping: running programs may end; a second signal does not wait for them")
+        await self._executions.close()
+        await super().shutdown(sockets)
+
+    def obey(self) -> None:
+        """Stop; when asked again, without waiting for programs."""
+        if self.should_exit:
+            self._executions.stop_all()
+        self.should_exit = True
+
+
+async def serve_on_loopback_modal(settings: Settings) -> None:
+    """Serve as `serve_forever` does, with programs run by a Modal server on this machine."""
+    configure_logging(settings.log_level)
+    log.warning("modal: a server on this machine stands in for Modal; for development only")
+    async with modal_loopback(settings) as led:
+        await serve_forever(led)
+
+
+async def serve_forever(settings: Settings) -> None:
+    """Serve until a signal asks to stop, then drain; a second signal does not wait.
+
+    Raises:
+        Refused: the address or the port cannot be had.
+        StorageError: the database cannot be used.
+        Unavailable: the executor cannot run here.
+    """
+    configure_logging(settings.log_level)
+    require_loopback(settings.host)
+    if await pending(settings.database_url.get_secret_value()):
+        message = "The database is older than this Greenroom; run `greenroom migrate`."
+        raise StorageError(message)
+    with _listen(settings.host, settings.port) as listener:
+        async with open_services(settings) as services:
+            config = uvicorn.Config(
+                create_app(settings, services),
+                # httptools keeps headers without end: 200 MB of one request, when tried.
+                http="h11",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_keep_alive=_KEEP_ALIVE,
+                timeout_graceful_shutdown=_LAST_ANSWERS,
+            )
+            executions = services.executions
+            await _serve(_Server(config, executions), executions.executor, listener)
+    log.info("stopped")
+
+
+def require_loopback(host: str) -> None:
+    """Make sure that only this machine can ask: there is no authentication yet.
+
+    Raises:
+        Refused: others could ask as well.
+    """
+    name = "127.0.0.1" if host == "localhost" else host.strip("[]")
+    try:
+        is_loopback = ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        message = (
+            f"Greenroom does not listen on {host}: it has no authentication yet, so it serves "
+            "this machine only. Use 127.0.0.1, ::1 or localhost for --host or GREENROOM_HOST."
+        )
+        raise Refused(message)
+
+
+@contextmanager
+def _listen(host: str, port: int) -> Iterator[socket.socket]:
+    name = "127.0.0.1" if host == "localhost" else host.strip("[]")
+    family = socket.AF_INET6 if ":" in name else socket.AF_INET
+    try:
+        listener = socket.create_server((name, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        message = (
+            f"Port {port} of {host} cannot be had: {error.strerror}. "
+            "Choose another one with --port or GREENROOM_PORT."
+        )
+        raise Refused(message) from error
+    with listener:
+        yield listener
+
+
+async def _serve(server: _Server, executor: Executor, listener: socket.socket) -> None:
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(_obey_signals, server, executor)
+        await server.serve(sockets=[listener])
+        tasks.cancel_scope.cancel()
+
+
+async def _obey_signals(
+    server: _Server, executor: Executor, *, task_status: anyio.abc.TaskStatus[None]
+) -> None:
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    with anyio.open_signal_receiver(*wanted) as signals:
+        task_status.started()
+        async for received in signals:
+            if received is signal.SIGHUP:
+                await _rotate(executor)
+            else:
+                server.obey()
+
+
+async def _rotate(executor: Executor) -> None:
+    """Read the Modal token again; one that does not work changes nothing."""
+    if not isinstance(executor, Rotating):
+        log.info("SIGHUP: there is no token to read again")
+        return
+    try:
+        token = modal_token(await anyio.to_thread.run_sync(Settings))
+        if token is not None:
+            await executor.rotate(token)
+    except (BadToken, ExecutorError, ValidationError) as error:
+        log.error("the token stays as it was", extra={"reason": str(error)})  # noqa: TRY400

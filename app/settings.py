@@ -1,0 +1,184 @@
+"""Every setting, read once: from the environment, then from `.env`."""
+
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    BeforeValidator,
+    ByteSize,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.domain.limits import DEFAULT_LIMITS, MAXIMUM_LIMITS, Limits
+from app.executions.rules import Rules
+from app.executors.modal.credentials import MODAL_SERVER, Token, read_token
+
+_CPUS = len(os.sched_getaffinity(0))
+_RULES = Rules()
+_MAXIMUMS = tuple(f"max_{field.name}" for field in fields(Limits))
+
+Positive = Annotated[int, Field(gt=0)]
+# A plain integer for the house, which a person may write as `64MiB`.
+Bytes = Annotated[int, BeforeValidator(TypeAdapter(ByteSize).validate_python), Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Settings of a server. Times in seconds; sizes in bytes, or written as `64MiB`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GREENROOM_",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on; loopback only for now.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    database_url: SecretStr = Field(
+        SecretStr("sqlite+aiosqlite:///./greenroom.db"),
+        description="Where the history is kept: an SQLite file or a PostgreSQL database.",
+    )
+    executor: Literal["auto", "local", "modal"] = Field(
+        "auto",
+        description="Where programs run: `local` is the embedded Linux sandbox; `auto` is Modal "
+        "when there is a Modal token, and `local` otherwise.",
+    )
+    executables: dict[str, Path] = Field(
+        {}, description='Interpreters of your choice: {"PYTHON": "/usr/bin/python3.12"}.'
+    )
+    allowed_hosts: Names = Field(
+        ("localhost", "127.0.0.1", "[::1]"),
+        description="Host names under which this server may be asked, separated by commas.",
+    )
+    cors_origins: Names = Field(
+        (), description="Origins of frontends that may ask, separated by commas."
+    )
+    cors_localhost: bool = Field(
+        default=True, description="Whether frontends on localhost, any port, may ask as well."
+    )
+    graphiql: bool = Field(default=True, description="Whether browsers get GraphiQL at /graphql.")
+    max_body: Bytes = Field(8 * 2**20, description="The largest request body.")
+    slots: Positive = Field(_CPUS, description="Programs that run at one time.")
+    queue_size: Positive = Field(64, description="Programs that wait for a slot.")
+    drain: Seconds = Field(10.0, description="How long a stopping server lets programs end.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="How much is logged."
+    )
+
+    modal_token_id: SecretStr | None = Field(
+        None, validation_alias="MODAL_TOKEN_ID", description="First part of a Modal token: `ak-…`."
+    )
+    modal_token_secret: SecretStr | None = Field(
+        None, validation_alias="MODAL_TOKEN_SECRET", description="Its second part: `as-…`."
+    )
+    modal_api_key: SecretStr | None = Field(
+        None, validation_alias="MODAL_API_KEY", description="Or both parts in one: `ak-…:as-…`."
+    )
+    modal_server_url: str = Field(
+        MODAL_SERVER,
+        validation_alias="MODAL_SERVER_URL",
+        description="Where the token is sent; refused if it is not Modal's own.",
+    )
+    modal_allow_loopback: bool = Field(
+        default=False, description="Accept a Modal server on this machine, for development."
+    )
+    modal_max_boxes: Positive = Field(
+        20, description="Programs that run on Modal at one time (instead of `GREENROOM_SLOTS`)."
+    )
+    modal_warm_min: int = Field(1, ge=0, description="Sandboxes that are always kept ready.")
+    modal_warm_max: Positive = Field(10, description="The most that are kept ready under load.")
+    modal_box_age: Seconds = Field(600.0, description="When an unused sandbox is retired.")
+    modal_create_rate: Annotated[float, Field(gt=0)] = Field(
+        4.0, description="Sandboxes created a second, until Modal says that it is too fast."
+    )
+    modal_create_burst: Positive = Field(8, description="Sandboxes created at once.")
+    modal_budget: Seconds = Field(30.0, description="How long a run waits for a sandbox.")
+    modal_cpu: Annotated[float, Field(ge=0.125)] = Field(
+        1.0, description="Processor cores of a sandbox, as request and as limit."
+    )
+
+    default_wall_time: Seconds = Field(DEFAULT_LIMITS.wall_time, description="Default wall time.")
+    default_cpu_time: Seconds = Field(DEFAULT_LIMITS.cpu_time, description="Default CPU time.")
+    default_memory: Bytes = Field(DEFAULT_LIMITS.memory, description="Default memory.")
+    default_output: Bytes = Field(
+        DEFAULT_LIMITS.output, description="Default output, for each stream."
+    )
+    default_processes: Positive = Field(DEFAULT_LIMITS.processes, description="Default processes.")
+    default_disk: Bytes = Field(DEFAULT_LIMITS.disk, description="Default scratch disk.")
+    max_wall_time: Seconds = Field(MAXIMUM_LIMITS.wall_time, description="Highest wall time.")
+    max_cpu_time: Seconds = Field(MAXIMUM_LIMITS.cpu_time, description="Highest CPU time.")
+    max_memory: Bytes = Field(MAXIMUM_LIMITS.memory, description="Highest memory.")
+    max_output: Bytes = Field(MAXIMUM_LIMITS.output, description="Highest output, for each stream.")
+    max_processes: Positive = Field(MAXIMUM_LIMITS.processes, description="Highest processes.")
+    max_disk: Bytes = Field(MAXIMUM_LIMITS.disk, description="Highest scratch disk.")
+    max_source: Bytes = Field(_RULES.source, description="The longest program.")
+    max_stdin: Bytes = Field(_RULES.stdin, description="The longest standard input.")
+    max_args: Positive = Field(_RULES.args, description="The most arguments.")
+    max_args_size: Bytes = Field(_RULES.args_size, description="All arguments together.")
+    max_metadata: Bytes = Field(_RULES.metadata, description="The largest metadata.")
+
+    @field_validator("allowed_hosts", "cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+    @field_validator(*_MAXIMUMS)
+    @classmethod
+    def _is_above_default(cls, value: float, info: ValidationInfo) -> float:
+        name = f"default_{str(info.field_name).removeprefix('max_')}"
+        if name in info.data and value < info.data[name]:
+            message = "it is lower than the default, so that every run would be refused"
+            raise ValueError(message)
+        return value
+
+    def modal_token(self) -> Token | None:
+        """Return the Modal token, if there is one.
+
+        Raises:
+            BadToken: what is set is no token.
+        """
+        return read_token(
+            id=self.modal_token_id, secret=self.modal_token_secret, both=self.modal_api_key
+        )
+
+    @property
+    def rules(self) -> Rules:
+        """The operator's rules for submissions."""
+        return Rules(
+            defaults=Limits(
+                wall_time=self.default_wall_time,
+                cpu_time=self.default_cpu_time,
+                memory=self.default_memory,
+                output=self.default_output,
+                processes=self.default_processes,
+                disk=self.default_disk,
+            ),
+            maximums=Limits(
+                wall_time=self.max_wall_time,
+                cpu_time=self.max_cpu_time,
+                memory=self.max_memory,
+                output=self.max_output,
+                processes=self.max_processes,
+                disk=self.max_disk,
+            ),
+            source=self.max_source,
+            stdin=self.max_stdin,
+            args=self.max_args,
+            args_size=self.max_args_size,
+            metadata=self.max_metadata,
+        )

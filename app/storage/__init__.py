@@ -1,0 +1,1 @@
+"""The room that speaks SQL: executions, their programs and their output."""

@@ -1,0 +1,188 @@
+"""Between the values of the domain and the columns of the tables."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from sqlalchemy import Row
+
+from app.domain.execution import (
+    Execution,
+    Outcome,
+    Output,
+    Program,
+    Status,
+    Stream,
+    TimeLimit,
+    Transcript,
+    Usage,
+)
+from app.domain.limits import DEFAULT_LIMITS, Limits
+
+Values = dict[str, Any]
+AnyRow: TypeAlias = Row[*tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """Who works on an execution, and until when it counts as alive."""
+
+    holder: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """A piece of output with its place in the log."""
+
+    seq: int
+    at: datetime
+    output: Output
+
+
+def execution_values(execution: Execution, program: Program, lease: Lease) -> Values:
+    """Return the columns of a new row."""
+    return {
+        "id": execution.id,
+        "owner": execution.owner,
+        "status": execution.status.value,
+        "language": execution.language,
+        "language_version": execution.language_version,
+        "executor": execution.executor,
+        "attempt": execution.attempt,
+        "created_at": execution.created_at,
+        "started_at": execution.started_at,
+        "session_id": execution.session_id,
+        "label": execution.label,
+        "limits": _stored(_LIMITS, execution.limits),
+        "metadata": None if execution.metadata is None else dict(execution.metadata),
+        "args": list(program.args),
+        "stdin": program.stdin,
+        "source": program.source.encode(),
+        **lease_values(lease),
+    }
+
+
+def lease_values(lease: Lease) -> Values:
+    """Return the columns of a lease."""
+    return {"lease_holder": lease.holder, "lease_expires_at": lease.expires_at}
+
+
+def outcome_values(outcome: Outcome, at: datetime) -> Values:
+    """Return the columns that an end changes; the lease goes with it."""
+    return {
+        "status": outcome.status.value,
+        "outcome": _details(outcome),
+        "wall_time": outcome.usage and outcome.usage.wall_time,
+        "finished_at": at,
+        "lease_holder": None,
+        "lease_expires_at": None,
+    }
+
+
+def log_values(id: UUID, entries: Iterable[LogEntry]) -> list[Values]:
+    """Return the rows of pieces of output."""
+    return [
+        {
+            "execution_id": id,
+            "seq": entry.seq,
+            "at": entry.at,
+            "stream": entry.output.stream.value,
+            "data": entry.output.data,
+        }
+        for entry in entries
+    ]
+
+
+def execution_of(row: AnyRow) -> Execution:
+    """Return the execution of a row."""
+    status = Status(row.status)
+    return Execution(
+        id=plain(row.id),
+        owner=row.owner,
+        status=status,
+        language=row.language,
+        language_version=row.language_version,
+        limits=_limits(row.limits),
+        executor=row.executor,
+        attempt=row.attempt,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        session_id=row.session_id,
+        label=row.label,
+        metadata=row.metadata,
+        outcome=None if row.outcome is None else _outcome(status, row.outcome),
+    )
+
+
+def program_of(row: AnyRow) -> Program:
+    """Return the program of a row."""
+    return Program(
+        language=row.language,
+        source=row.source.decode(),
+        stdin=row.stdin,
+        args=tuple(row.args),
+    )
+
+
+def transcript_of(pieces: Iterable[AnyRow]) -> Transcript:
+    """Join pieces of output, which are in order, each to its stream."""
+    streams: dict[str | None, list[bytes]] = {Stream.STDOUT: [], Stream.STDERR: [], None: []}
+    for piece in pieces:
+        streams[piece.stream].append(piece.data)
+    return Transcript(
+        stdout=b"".join(streams[Stream.STDOUT]), stderr=b"".join(streams[Stream.STDERR])
+    )
+
+
+def plain(id: UUID) -> UUID:
+    """Return a UUID of the standard library: asyncpg's own is a subclass that encoders refuse."""
+    return id if type(id) is UUID else UUID(int=id.int)
+
+
+def _details(outcome: Outcome) -> Values:
+    """Return what an outcome says beyond its status; what is not there is left out."""
+    details = {
+        "exit_code": outcome.exit_code,
+        "signal": outcome.signal,
+        "time_limit": outcome.time_limit,
+        "truncated": sorted(outcome.truncated) or None,
+        "usage": outcome.usage and _stored(_USAGE, outcome.usage),
+        "message": outcome.message,
+    }
+    return {name: value for name, value in details.items() if value is not None}
+
+
+def _outcome(status: Status, details: Mapping[str, Any]) -> Outcome:
+    time_limit, usage = details.get("time_limit"), details.get("usage")
+    return Outcome(
+        status=status,
+        exit_code=details.get("exit_code"),
+        signal=details.get("signal"),
+        time_limit=time_limit and TimeLimit(time_limit),
+        truncated=frozenset(map(Stream, details.get("truncated", ()))),
+        usage=usage and Usage(**_known(_USAGE, usage)),
+        message=details.get("message"),
+    )
+
+
+def _limits(stored: Mapping[str, Any]) -> Limits:
+    # A limit that is younger than the row reads as its default: no migration.
+    return Limits(**{**_DEFAULTS, **_known(_LIMITS, stored)})
+
+
+def _stored(names: Iterable[str], value: Limits | Usage) -> Values:
+    return {name: getattr(value, name) for name in names}
+
+
+def _known(names: Iterable[str], stored: Mapping[str, Any]) -> Values:
+    """Drop what a newer version wrote: two versions share a database during an upgrade."""
+    return {name: stored[name] for name in names if name in stored}
+
+
+_LIMITS = tuple(field.name for field in fields(Limits))
+_USAGE = tuple(field.name for field in fields(Usage))
+_DEFAULTS = _stored(_LIMITS, DEFAULT_LIMITS)

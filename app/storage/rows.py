@@ -1,0 +1,147 @@
+"""The tables.
+
+What is asked for often and is small comes first in a row, what is big comes last: SQLite walks
+through a long value to reach the column behind it.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import JSON as SQLJSON
+from sqlalchemy import DateTime, Dialect, Double, ForeignKey, Index, LargeBinary, MetaData
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+# Plain JSON also on PostgreSQL: JSONB refuses NUL in a string, loses the order of keys and turns
+# 1.0 into 1, and we never look inside. None is SQL's NULL, not JSON's.
+JSON = SQLJSON(none_as_null=True)
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An aware datetime in UTC, to the microsecond, on both databases."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse what says no zone: a guess would be wrong by hours."""
+        del dialect
+        if value is not None and value.tzinfo is None:
+            message = f"{value!r} has no time zone; use datetime.now(UTC)"
+            raise ValueError(message)
+        return value and value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Say that it is UTC; SQLite keeps no zone."""
+        del dialect
+        return value and value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """All tables. Every constraint has a name, or SQLite could never change it."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - as SQLAlchemy spells it
+        datetime: UTCDateTime,
+        dict[str, Any]: JSON,
+        list[str]: JSON,
+        float: Double,
+    }
+
+
+class ExecutionRow(Base):
+    """One execution.
+
+    A row can be written by the holder of its lease only, and its end takes the lease away: so a
+    final row has no holder, and whoever is not the holder changes nothing.
+    """
+
+    __tablename__ = "executions"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    owner: Mapped[str]
+    # A plain string: a new status needs no migration.
+    status: Mapped[str]
+    language: Mapped[str]
+    language_version: Mapped[str | None]
+    executor: Mapped[str]
+    attempt: Mapped[int]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    session_id: Mapped[str | None]
+    label: Mapped[str | None]
+    lease_holder: Mapped[str | None]
+    lease_expires_at: Mapped[datetime | None]
+    wall_time: Mapped[float | None]
+    limits: Mapped[dict[str, Any]]
+    outcome: Mapped[dict[str, Any] | None]
+    metadata_: Mapped[dict[str, Any] | None] = mapped_column("metadata")
+    args: Mapped[list[str]]
+    # Bytes: PostgreSQL's text refuses NUL.
+    stdin: Mapped[bytes] = mapped_column(LargeBinary)
+    source: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+# History in its order. Status, language and time are in the index to be looked at there: whatever
+# the mix of filters, no plan sorts, and none reads a row that it does not return.
+Index(
+    None,
+    ExecutionRow.owner,
+    ExecutionRow.id,
+    ExecutionRow.status,
+    ExecutionRow.language,
+    ExecutionRow.created_at,
+)
+# One interview, one label: a few rows among all, so the way to them must be short. The rows that
+# have neither cost nothing here.
+Index(
+    None,
+    ExecutionRow.owner,
+    ExecutionRow.session_id,
+    ExecutionRow.id,
+    sqlite_where=ExecutionRow.session_id.is_not(None),
+    postgresql_where=ExecutionRow.session_id.is_not(None),
+)
+Index(
+    None,
+    ExecutionRow.owner,
+    ExecutionRow.label,
+    ExecutionRow.id,
+    sqlite_where=ExecutionRow.label.is_not(None),
+    postgresql_where=ExecutionRow.label.is_not(None),
+)
+# The unfinished: as long as the work in hand, however long the history.
+Index(
+    None,
+    ExecutionRow.lease_holder,
+    sqlite_where=ExecutionRow.lease_holder.is_not(None),
+    postgresql_where=ExecutionRow.lease_holder.is_not(None),
+)
+
+
+class OutputRow(Base):
+    """A piece of output: the log of an execution, in the order of `seq`."""
+
+    __tablename__ = "execution_output"
+
+    execution_id: Mapped[UUID] = mapped_column(
+        ForeignKey(ExecutionRow.id, ondelete="CASCADE"), primary_key=True
+    )
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    stream: Mapped[str]
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+EXECUTIONS = Base.metadata.tables[ExecutionRow.__tablename__]
+OUTPUT = Base.metadata.tables[OutputRow.__tablename__]

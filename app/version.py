@@ -1,0 +1,5 @@
+"""Which Greenroom this is."""
+
+from importlib.metadata import version
+
+VERSION = version("greenroom")

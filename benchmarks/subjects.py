@@ -1,0 +1,147 @@
+"""The two things that are compared: a bare start, and a run through the whole service."""
+
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from app.domain.language import Language
+
+_QUERY = """
+mutation Hello($language: LanguageId!, $source: String!) {
+  executeCode(input: { language: $language, source: $source }) {
+    execution { status stdout exitCode usage { wallTimeMs } } errors { message }
+  }
+}
+"""
+_EXPECTED = "Hello, world!\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Seconds of each run, and of all together."""
+
+    each: Sequence[float]
+    all: float
+
+
+class Subject(Protocol):
+    """Something that says hello."""
+
+    def measure(self, *, runs: int, at_once: int) -> Sample:
+        """Run that often, so many at once."""
+
+
+class Bare:
+    """The interpreter of the cells, started by hand."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def measure(self, *, runs: int, at_once: int) -> Sample:
+        """Ask the process that starts them."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps({"starts": runs, "at_once": at_once}) + "\n")
+        self._process.stdin.flush()
+        return Sample(**json.loads(self._process.stdout.readline()))
+
+
+@contextmanager
+def bare(language: Language) -> Iterator[Bare]:
+    """Prepare bare starts of a language's hello-world."""
+    toolchain = language.find(None)
+    # Outside a cell, what is mounted is where it came from.
+    sources = {mount.target: mount.source for mount in toolchain.mounts}
+    executable = sources.get(toolchain.executable, toolchain.executable)
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder, language.source_name)
+        program.write_text(language.example)
+        arguments = [each.replace("/box/", f"{folder}/") for each in language.arguments]
+        job = {
+            "argv": [str(executable), *arguments],
+            "hidden": [str(path) for path in toolchain.hidden],
+        }
+        with subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.bare"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdin
+            process.stdin.write(json.dumps(job) + "\n")
+            yield Bare(process)
+            process.stdin.close()
+
+
+class Service:
+    """The whole path: HTTP, GraphQL, sandbox, database, answer."""
+
+    def __init__(self, port: int, language: Language) -> None:
+        self._port = port
+        variables = {"language": language.id, "source": language.example}
+        self._body = json.dumps({"query": _QUERY, "variables": variables})
+
+    def measure(self, *, runs: int, at_once: int) -> Sample:
+        """Send requests over so many connections that are kept open."""
+        began = time.perf_counter()
+        shares = [len(range(client, runs, at_once)) for client in range(at_once)]
+        with ThreadPoolExecutor(at_once) as threads:
+            each = [second for share in threads.map(self._send, shares) for second in share]
+        return Sample(each=each, all=time.perf_counter() - began)
+
+    def _send(self, runs: int) -> list[float]:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port)
+        try:
+            return [self._run(connection) for _ in range(runs)]
+        finally:
+            connection.close()
+
+    def _run(self, connection: http.client.HTTPConnection) -> float:
+        began = time.perf_counter()
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/graphql", self._body, headers)
+        answer = json.load(connection.getresponse())
+        seconds = time.perf_counter() - began
+        execution = answer["data"]["executeCode"]["execution"]
+        if not execution or execution["stdout"] != _EXPECTED:
+            message = f"not the expected answer: {answer}"
+            raise RuntimeError(message)
+        return seconds
+
+
+@contextmanager
+def served(settings: Mapping[str, str]) -> Iterator[int]:
+    """Serve with an empty database of its own; yields the port."""
+    greenroom = str(Path(sys.executable).with_name("greenroom"))
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"GREENROOM_PORT": "0", **settings}
+        subprocess.run([greenroom, "migrate"], cwd=folder, env=environment, check=True)
+        with subprocess.Popen(
+            [greenroom, "serve"], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
+        ) as server:
+            try:
+                assert server.stderr
+                yield _port_of(server.stderr)
+            finally:
+                server.terminate()
+                server.communicate(timeout=30)
+
+
+def _port_of(log: Iterator[str]) -> int:
+    for line in log:
+        found = re.search(r"http://127\.0\.0\.1:(\d+)/graphql", line)
+        if found:
+            return int(found[1])
+    message = "the server did not start"
+    raise RuntimeError(message)

@@ -1,0 +1,77 @@
+"""Executions and their output."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "executions",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("owner", sa.String(), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("language", sa.String(), nullable=False),
+        sa.Column("language_version", sa.String(), nullable=True),
+        sa.Column("executor", sa.String(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("session_id", sa.String(), nullable=True),
+        sa.Column("label", sa.String(), nullable=True),
+        sa.Column("lease_holder", sa.String(), nullable=True),
+        sa.Column("lease_expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("wall_time", sa.Double(), nullable=True),
+        sa.Column("limits", sa.JSON(), nullable=False),
+        sa.Column("outcome", sa.JSON(), nullable=True),
+        sa.Column("metadata", sa.JSON(), nullable=True),
+        sa.Column("args", sa.JSON(), nullable=False),
+        sa.Column("stdin", sa.LargeBinary(), nullable=False),
+        sa.Column("source", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_executions"),
+    )
+    op.create_index(
+        "ix_executions_owner_id_status_language_created_at",
+        "executions",
+        ["owner", "id", "status", "language", "created_at"],
+    )
+    create_partial_index("session_id", "owner", "session_id", "id")
+    create_partial_index("label", "owner", "label", "id")
+    create_partial_index("lease_holder", "lease_holder")
+    op.create_table(
+        "execution_output",
+        sa.Column("execution_id", sa.Uuid(), nullable=False),
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("stream", sa.String(), nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["execution_id"],
+            ["executions.id"],
+            name="fk_execution_output_execution_id_executions",
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("execution_id", "seq", name="pk_execution_output"),
+    )
+
+
+def create_partial_index(present: str, *columns: str) -> None:
+    """Index the rows where `present` is not null."""
+    condition = sa.text(f"{present} IS NOT NULL")
+    op.create_index(
+        f"ix_executions_{'_'.join(columns)}",
+        "executions",
+        list(columns),
+        sqlite_where=condition,
+        postgresql_where=condition,
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("execution_output")
+    op.drop_table("executions")

@@ -1,0 +1,159 @@
+"""Install Greenroom into `.venv`: what it needs from the locks, itself, and GraphiQL.
+
+Runs on any Python from 3.11 with nothing but the standard library. What is up to date is left
+alone, so a second call costs a tenth of a second.
+
+    python3 scripts/install.py run    what `make run` needs
+    python3 scripts/install.py dev    and what the tests and checks need
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+BIN = VENV / "bin"
+PAGE_SOURCE = ROOT / "web" / "graphiql"
+PAGE = ROOT / "app" / "api" / "graphiql"
+LOCKS = {"run": "requirements.txt", "dev": "requirements-dev.txt"}
+NEWEST_TRIED = (3, 11)
+NOT_SOURCE = {"node_modules", "dist"}
+
+REMEDIES = {
+    "No space left on device": "the disk is full: free some space and try again",
+    "ensurepip is not": "this Python cannot make environments: `apt install python3-venv`, or set "
+    "PYTHON to another one, such as `make run PYTHON=python3.12`",
+    "No module named venv": "this Python has no venv module: `apt install python3-venv`",
+    "No module named ensurepip": "this Python cannot make environments: `apt install python3-venv`",
+    "Temporary failure in name resolution": "the package registry cannot be reached: check the "
+    "network, or point PIP_INDEX_URL at a registry that can be",
+    "Could not find a version": "the package registry cannot be reached or lacks a package: check "
+    "the network, or point PIP_INDEX_URL at a complete registry",
+    "DO NOT MATCH THE HASHES": "the registry gave another file than the lock names: do not use it",
+    "Permission denied": "this user may not write here: check who owns this folder and `.venv`",
+}
+
+
+class InstallError(Exception):
+    """A step failed; the message says what to do."""
+
+
+def main(kind: str) -> None:
+    """Bring everything up to date."""
+    if sys.version_info < NEWEST_TRIED:
+        message = f"Greenroom needs Python 3.11 or newer; {sys.executable} is older."
+        raise InstallError(message)
+    make_environment()
+    install_packages(kind)
+    build_page()
+    write_env()
+
+
+def make_environment() -> None:
+    """Make `.venv`, or make it anew when its Python is gone."""
+    if (BIN / "python").exists() and (BIN / "pip").exists():
+        return
+    say("making .venv")
+    shutil.rmtree(VENV, ignore_errors=True)
+    run([sys.executable, "-m", "venv", str(VENV)])
+
+
+def install_packages(kind: str) -> None:
+    """Install from the lock with its hashes; ourselves in a second step, which has none."""
+    lock = ROOT / LOCKS[kind]
+    wanted = digest([lock, ROOT / "pyproject.toml"])
+    # What the tests need contains what a server needs.
+    stamps = [VENV / f".installed-{each}" for each in ("dev", kind)]
+    if any(is_stamped(stamp, wanted_for(stamp)) for stamp in stamps):
+        return
+    say(f"installing packages from {lock.name}; the first time takes a minute")
+    pip = [str(BIN / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    # The lock is whole, so nothing is to be resolved; pip's resolver also trips over a dependency
+    # with an extra (`coverage[toml]`) once a newer release than the locked one is out.
+    run([*pip, "--require-hashes", "--no-deps", "--prefer-binary", "--requirement", str(lock)])
+    run([*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+    (VENV / f".installed-{kind}").write_text(wanted)
+
+
+def wanted_for(stamp: Path) -> str:
+    """Return what a stamp must say to be up to date."""
+    kind = stamp.name.rpartition("-")[2]
+    return digest([ROOT / LOCKS[kind], ROOT / "pyproject.toml"])
+
+
+def build_page() -> None:
+    """Build GraphiQL with the npm that came with the packages; the server runs without it too."""
+    sources = [
+        path
+        for path in sorted(PAGE_SOURCE.rglob("*"))
+        if path.is_file() and NOT_SOURCE.isdisjoint(path.relative_to(PAGE_SOURCE).parts)
+    ]
+    wanted, stamp = digest(sources), PAGE / ".built"
+    if is_stamped(stamp, wanted):
+        return
+    say("building GraphiQL")
+    environment = os.environ | {"PATH": f"{BIN}:{os.environ.get('PATH', '')}"}
+    try:
+        run([str(BIN / "npm"), "ci", "--no-progress"], PAGE_SOURCE, environment)
+        run([str(BIN / "npm"), "run", "build"], PAGE_SOURCE, environment)
+    except InstallError as error:
+        say(f"GraphiQL was not built, so browsers get a page that says so: {error}")
+        return
+    stamp.write_text(wanted)
+
+
+def write_env() -> None:
+    """Copy `.env.example`, for this user alone: it is where secrets go."""
+    target = ROOT / ".env"
+    if target.exists():
+        return
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write((ROOT / ".env.example").read_text())
+
+
+def run(
+    command: list[str], folder: Path = ROOT, environment: "dict[str, str] | None" = None
+) -> None:
+    """Run a step; its output is shown only when it fails."""
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        raise InstallError(f"{command[0]} does not run: {error.strerror}") from error
+    if done.returncode != 0:
+        said = f"{done.stdout}\n{done.stderr}".strip()
+        print(said, file=sys.stderr)
+        remedy = next((text for sign, text in REMEDIES.items() if sign in said), None)
+        raise InstallError(remedy or f"`{' '.join(command)}` failed; its output is above")
+
+
+def digest(paths: "Iterable[Path]") -> str:
+    """Return a hash of the contents of files, and of the Python that uses them."""
+    total = hashlib.sha256(f"{sys.version_info[:2]}{ROOT}".encode())
+    for path in paths:
+        total.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+def is_stamped(stamp: Path, wanted: str) -> bool:
+    """Whether a step has been done for these very files."""
+    return stamp.is_file() and stamp.read_text() == wanted
+
+
+def say(text: str) -> None:
+    """Tell what takes long."""
+    print(f"greenroom: {text} ...", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1])
+    except (InstallError, OSError) as failure:
+        sys.exit(f"greenroom: {failure}")

@@ -1,0 +1,1 @@
+"""What every executor promises for every language, whatever it is made of."""

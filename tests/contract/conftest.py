@@ -1,0 +1,80 @@
+"""Every executor, and on it every language."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+
+from app.domain.language import Language
+from app.domain.ports import Executor
+from app.languages import all_languages
+from tests.contract.runs import Box
+from tests.contract.subjects import SUBJECTS, Subject
+
+LANGUAGES = all_languages()
+
+Measure = Callable[[str, float], None]
+
+_measured: list[str] = []
+
+
+@pytest.fixture(scope="session", params=SUBJECTS)
+async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
+    """Open an executor; one that cannot run fails, for a skip would hide a wall that is missing."""
+    async with SUBJECTS[request.param]() as subject:
+        yield subject
+
+
+@pytest.fixture
+def executor(subject: Subject) -> Executor:
+    return subject.executor
+
+
+@pytest.fixture(params=LANGUAGES.values(), ids=lambda language: language.id)
+def language(request: pytest.FixtureRequest, executor: Executor) -> Language:
+    return _supported(executor, request.param)
+
+
+@pytest.fixture
+def box(executor: Executor, language: Language) -> Box:
+    return Box(executor, language)
+
+
+@pytest.fixture
+def python(executor: Executor) -> Box:
+    return Box(executor, _supported(executor, LANGUAGES["PYTHON"]))
+
+
+@pytest.fixture
+def javascript(executor: Executor) -> Box:
+    return Box(executor, _supported(executor, LANGUAGES["JAVASCRIPT"]))
+
+
+@pytest.fixture(autouse=True)
+def nothing_survives(subject: Subject) -> Iterator[None]:
+    """Fail a test when a process of its sandboxes lives on."""
+    yield
+    assert subject.survivors() == []
+
+
+@pytest.fixture
+def measure(request: pytest.FixtureRequest) -> Measure:
+    """Write down a number in seconds for the end of the session."""
+
+    def note(what: str, seconds: float) -> None:
+        _measured.append(f"{request.node.name}: {what} {seconds * 1000:.0f} ms")
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _measured:
+        terminalreporter.section("measured")
+        for line in _measured:
+            terminalreporter.line(line)
+
+
+def _supported(executor: Executor, language: Language) -> Language:
+    support = executor.supports(language)
+    if not support.is_available:
+        pytest.skip(f"{executor.name} cannot run {language.name}: {support.reason}")
+    return language

@@ -1,0 +1,112 @@
+"""How tests run a program, and all that came out of it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from time import monotonic
+from typing import Any
+
+import anyio
+
+from app.domain.execution import Exit, Outcome, Output, Status, Stream
+from app.domain.language import Language
+from app.domain.limits import DEFAULT_LIMITS, Limits
+from app.domain.ports import Command, Executor
+from app.domain.verdict import judge
+
+
+@dataclass(slots=True)
+class Result:
+    """What a test can see of a run. Times in seconds of the monotonic clock."""
+
+    outputs: list[Output] = field(default_factory=list)
+    begun_at: float = 0.0
+    ended_at: float = 0.0
+    """When the sandbox had been left."""
+    end: Exit = field(default_factory=Exit)
+
+    @property
+    def outcome(self) -> Outcome:
+        return judge(self.end)
+
+    @property
+    def status(self) -> Status:
+        return self.outcome.status
+
+    @property
+    def stdout(self) -> bytes:
+        return self._of(Stream.STDOUT)
+
+    @property
+    def stderr(self) -> bytes:
+        return self._of(Stream.STDERR)
+
+    @property
+    def text(self) -> str:
+        return self.stdout.decode()
+
+    @property
+    def seconds(self) -> float:
+        return self.ended_at - self.begun_at
+
+    def _of(self, stream: Stream) -> bytes:
+        return b"".join(output.data for output in self.outputs if output.stream is stream)
+
+    def __str__(self) -> str:
+        said = f"stdout {self.stdout[-2000:]!r}, stderr {self.stderr[-2000:]!r}"
+        return f"{self.end} after {self.seconds:.3f} s, {said}"
+
+
+async def run(  # noqa: PLR0913 - all that a program is given
+    executor: Executor,
+    language: Language,
+    source: str,
+    *,
+    args: Sequence[str] = (),
+    stdin: bytes = b"",
+    heard: Callable[[Output], Awaitable[None]] | None = None,
+    **limits: float,
+) -> Result:
+    """Run a program in a sandbox of its own, under the default limits or others."""
+    result = Result(begun_at=monotonic())
+
+    async def emit(output: Output) -> None:
+        result.outputs.append(output)
+        if heard is not None:
+            await heard(output)
+
+    async with executor.sandbox(language, limits_with(**limits)) as sandbox:
+        await sandbox.write({language.source_name: source.encode()})
+        result.end = await sandbox.run(Command(args=tuple(args), stdin=stdin), emit)
+    result.ended_at = monotonic()
+    return result
+
+
+def limits_with(**changes: Any) -> Limits:
+    """Return the default limits but for these."""
+    return replace(DEFAULT_LIMITS, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Runs programs of one language on one executor."""
+
+    executor: Executor
+    language: Language
+
+    async def __call__(self, source: str, **how: Any) -> Result:
+        """Run to the end."""
+        return await run(self.executor, self.language, source, **how)
+
+    async def until_it_speaks(self, source: str, tasks: "anyio.abc.TaskGroup", **how: Any) -> None:
+        """Start a program in a task and return at its first output; end it with its task group."""
+        up = anyio.Event()
+
+        async def heard(_: Output) -> None:
+            up.set()
+
+        async def go() -> None:
+            await self(source, heard=heard, **how)
+
+        tasks.start_soon(go)
+        with anyio.fail_after(20):
+            await up.wait()

@@ -1,0 +1,224 @@
+"""How many statements are sent, what they name, and by which index they find their rows."""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, insert, text
+from uuid6 import uuid7
+
+from app.domain.execution import Status
+from app.domain.history import Filter, Order, Window
+from app.storage.engine import Database
+from app.storage.mapping import execution_values, log_values, outcome_values
+from app.storage.rows import EXECUTIONS, OUTPUT
+from app.storage.store import Store
+
+from .samples import (
+    HOLDER,
+    LOST,
+    NOW,
+    OWNER,
+    PROGRAM,
+    SUCCESS,
+    Statements,
+    ended,
+    entry,
+    execution,
+    lease,
+    listening,
+)
+
+SIZE = 3000  # enough for PostgreSQL to prefer an index on its own account
+
+
+async def test_a_short_program_is_two_transactions(store: Store, statements: Statements) -> None:
+    commits: list[object] = []
+    one = execution()
+    with listening(Engine, "commit", commits.append), statements() as sent:
+        await store.insert(one, PROGRAM, lease())
+        await store.finish(one.id, SUCCESS, at=NOW, entries=[entry(1)], holder=HOLDER)
+    assert [words(statement) for statement in sent] == [
+        "INSERT INTO executions",
+        "UPDATE executions SET",
+        "INSERT INTO execution_output",
+    ]
+    assert len(commits) == 2
+
+
+def words(statement: str) -> str:
+    return " ".join(statement.split()[:3])
+
+
+async def test_a_hundred_pieces_of_output_are_one_statement(
+    store: Store, statements: Statements
+) -> None:
+    one = execution()
+    await store.insert(one, PROGRAM, lease())
+    with statements() as sent:
+        await store.append(one.id, [entry(number) for number in range(100)], holder=HOLDER)
+    assert len(sent) == 2  # the lock, the rows
+
+
+Question = Callable[[Store, list[Any]], Awaitable[object]]
+QUESTIONS: dict[str, tuple[int, Question]] = {
+    "executions": (1, lambda store, ids: store.executions(OWNER, ids)),
+    "programs": (1, lambda store, ids: store.programs(OWNER, ids)),
+    "transcripts": (1, lambda store, ids: store.transcripts(OWNER, ids)),
+    "first page": (1, lambda store, _: store.page(OWNER, Filter(), Window(size=10))),
+    "page after": (2, lambda store, ids: store.page(OWNER, Filter(), Window(size=9, after=ids[5]))),
+    "page between": (
+        2,
+        lambda store, ids: store.page(OWNER, Filter(), Window(size=9, after=ids[9], before=ids[2])),
+    ),
+    "count": (1, lambda store, _: store.count(OWNER, Filter())),
+    "stats": (2, lambda store, _: store.stats(OWNER, Filter())),
+    "leases": (1, lambda store, _: store.leases()),
+    "renew": (1, lambda store, _: store.renew(lease())),
+    "abandon": (1, lambda store, _: store.abandon(HOLDER, LOST, at=NOW, expired_before=None)),
+}
+
+
+@pytest.mark.parametrize(("number", "ask"), QUESTIONS.values(), ids=QUESTIONS.keys())
+async def test_the_number_of_statements_does_not_grow_with_the_rows(
+    store: Store, statements: Statements, number: int, ask: Question
+) -> None:
+    ids = [await ended(store) for _ in range(30)]
+    with statements() as sent:
+        await ask(store, ids)
+    assert len(sent) == number, sent
+
+
+async def test_a_list_never_names_what_is_big(store: Store, statements: Statements) -> None:
+    ids = [await ended(store) for _ in range(3)]
+    with statements() as sent:
+        await store.page(OWNER, Filter(label="x"), Window(size=2, after=ids[1], before=ids[0]))
+        await store.executions(OWNER, ids)
+        await store.count(OWNER, Filter())
+        await store.stats(OWNER, Filter())
+    named = set(re.findall(r"\w+", " ".join(sent)))
+    assert not named & {"source", "stdin", "args", "data", "execution_output"}
+
+
+# --- Plans -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def full(store: Store, database: Database) -> Store:
+    """Fill the history: ten owners, few executions in each session and label, two pieces each."""
+    rows, pieces = [], []
+    unfinished = {"outcome": None, "wall_time": None, "finished_at": None}
+    for number in range(SIZE):
+        one = execution(
+            owner=f"{OWNER}{number % 10 or ''}",
+            session_id=f"s{number % 150}",
+            label=f"l{number % 150}" if number % 2 == 0 else None,
+            created_at=NOW + timedelta(seconds=number),
+        )
+        row = execution_values(one, replace(PROGRAM, source="#" * 500), lease())
+        rows.append(row | outcome_values(SUCCESS, NOW) if number % 500 else row | unfinished)
+        pieces += log_values(one.id, [entry(1), entry(2)])
+
+    def fill(connection: Connection) -> None:
+        connection.execute(insert(EXECUTIONS), rows)
+        connection.execute(insert(OUTPUT), pieces)
+        connection.execute(text("ANALYZE"))
+
+    await database.write(fill)
+    return store
+
+
+async def plans(database: Database, ask: Callable[[], Awaitable[object]]) -> list[str]:
+    """Ask, and tell how the database finds the answer: a line for each step of its plans."""
+    sent: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        sent.append((statement, parameters))
+
+    with listening(Engine, "before_cursor_execute", note):
+        await ask()
+
+    def explain(connection: Connection) -> list[str]:
+        how = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
+        answers = [connection.exec_driver_sql(f"{how} {one}", values) for one, values in sent]
+        return [row[-1] for answer in answers for row in answer]
+
+    return await database.read(explain)
+
+
+HISTORY = "ix_executions_owner_id_status_language_created_at"
+# PostgreSQL may also walk all owners' history where so much of it matches.
+COMMON = f"{HISTORY}|pk_executions"
+SESSION = "ix_executions_owner_session_id_id"
+LABEL = "ix_executions_owner_label_id"
+LEASE = "ix_executions_lease_holder"
+FILTERS = {
+    "everything": (Filter(), COMMON),
+    "a status": (Filter(statuses=frozenset({Status.SUCCEEDED})), COMMON),
+    "rare statuses": (Filter(statuses=frozenset({Status.CRASHED, Status.FAILED})), HISTORY),
+    "a language": (Filter(languages=frozenset({"PYTHON"})), COMMON),
+    "a rare language": (Filter(languages=frozenset({"COBOL"})), HISTORY),
+    "long ago": (Filter(created_before=NOW), HISTORY),
+    "a session": (Filter(session_id="s50"), SESSION),
+    "a label": (Filter(label="l50"), LABEL),
+    "a session and more": (
+        Filter(session_id="s50", statuses=frozenset({Status.FAILED}), created_after=NOW),
+        SESSION,
+    ),
+}
+FULL_SCAN = re.compile(r"Seq Scan|SCAN execution")
+SORT = re.compile(r"Sort|TEMP B-TREE")
+
+
+@pytest.mark.parametrize("order", Order)
+async def test_a_page_is_found_by_an_index_and_read_in_its_order(
+    full: Store, database: Database, order: Order
+) -> None:
+    window = Window(size=10, order=order, after=uuid7() if order is Order.NEWEST_FIRST else None)
+    for filter, index in FILTERS.values():
+        plan = await plans(database, partial(full.page, OWNER, filter, window))
+        assert any(re.search(index, line) for line in plan), plan
+        assert not any(FULL_SCAN.search(line) for line in plan), plan
+        if index not in {SESSION, LABEL}:  # of a few rows, PostgreSQL may prefer to sort them
+            assert not any(SORT.search(line) for line in plan), plan
+
+
+async def test_a_count_is_found_by_an_index(full: Store, database: Database) -> None:
+    for filter, _ in FILTERS.values():
+        plan = await plans(database, partial(full.count, OWNER, filter))
+        assert any("ix_executions_owner" in line for line in plan), plan
+        assert not any(FULL_SCAN.search(line) for line in plan), plan
+
+
+@pytest.mark.parametrize("name", ["leases", "renew", "abandon"])
+async def test_leases_are_found_by_their_own_index(
+    full: Store, database: Database, name: str
+) -> None:
+    _, ask = QUESTIONS[name]
+    plan = await plans(database, lambda: ask(full, []))
+    assert any(LEASE in line for line in plan), plan
+
+
+@pytest.mark.parametrize("name", ["executions", "programs", "transcripts"])
+async def test_named_executions_are_found_by_an_index(
+    full: Store, database: Database, name: str
+) -> None:
+    page = await full.page(OWNER, Filter(), Window(size=10))
+    _, ask = QUESTIONS[name]
+    plan = await plans(database, lambda: ask(full, [one.id for one in page.executions]))
+    assert not any(FULL_SCAN.search(line) for line in plan), plan
+
+
+async def test_plans_are_made_for_the_values_asked_for(store: Store, database: Database) -> None:
+    """PostgreSQL's plan for any value walks the whole history when a value is rare."""
+
+    def mode(connection: Connection) -> object:
+        if connection.dialect.name == "sqlite":
+            pytest.skip("SQLite has no such plans")
+        return connection.scalar(text("SHOW plan_cache_mode"))
+
+    assert await database.read(mode) == "force_custom_plan"

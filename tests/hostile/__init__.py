@@ -1,0 +1,1 @@
+"""Programs that try to exhaust, read, forge, escape or outlive the sandbox."""

@@ -1,0 +1,189 @@
+"""The command `greenroom` as a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.abc
+import httpx
+from anyio.streams.text import TextReceiveStream
+
+from app.api.context import LOCAL_OWNER
+from app.api.ids import decode_id
+from app.domain.execution import Execution, Transcript
+from app.storage.store import Store
+from tests.api.client import Api
+
+COMMAND = Path(sys.executable).with_name("greenroom")
+START_TIMEOUT = 60  # s; usually 1, but a first start reads everything from the disk
+END_TIMEOUT = 30  # s
+LOOK_EVERY = 0.02  # s
+# The last one lets coverage see into servers, when it is on.
+PLAIN = ("PATH", "HOME", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
+
+
+def environment(**settings: Any) -> dict[str, str]:
+    """Return a plain environment: nothing of the developer's, and these settings."""
+    kept = {name: os.environ[name] for name in PLAIN if name in os.environ}
+    return {**kept, "LANG": "C.UTF-8", **named(settings)}
+
+
+def named(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return settings as environment variables, and a terminal that breaks no line of theirs."""
+    variables = {f"GREENROOM_{name.upper()}": str(value) for name, value in settings.items()}
+    return {"COLUMNS": "200", **variables}
+
+
+def greenroom(*arguments: str, folder: Path, **settings: Any) -> "subprocess.CompletedProcess[str]":
+    """Run a command that ends by itself."""
+    return subprocess.run(
+        [COMMAND, *arguments],
+        cwd=folder,
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=START_TIMEOUT,
+        check=False,
+    )
+
+
+class Server:
+    """A running server and its log."""
+
+    def __init__(self, process: anyio.abc.Process) -> None:
+        self.process = process
+        self.log: list[str] = []
+        self._grown = anyio.Event()
+        self._has_ended = False
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    async def read_log(self) -> None:
+        assert self.process.stderr
+        rest = ""
+        async for text in TextReceiveStream(self.process.stderr, errors="replace"):
+            *lines, rest = (rest + text).split("\n")
+            self._grow(*lines)
+        self._has_ended = True
+        self._grow(rest)
+
+    async def says(self, text: str) -> str:
+        """Wait for a line of the log that has this text."""
+        with anyio.fail_after(START_TIMEOUT):
+            while True:
+                for line in self.log:
+                    if text in line:
+                        return line
+                assert not self._has_ended, f"it ended without saying {text!r}"
+                await self._grown.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    async def end(self) -> int:
+        """Wait for the end and return the exit code."""
+        with anyio.fail_after(END_TIMEOUT):
+            return await self.process.wait()
+
+    async def stop(self) -> int:
+        self.signal(signal.SIGTERM)
+        return await self.end()
+
+    def _grow(self, *lines: str) -> None:
+        self.log += lines
+        self._grown.set()
+        self._grown = anyio.Event()
+
+
+@asynccontextmanager
+async def starting(
+    folder: Path, *arguments: str, before: tuple[str, ...] = (), **settings: Any
+) -> AsyncIterator[Server]:
+    """Start a server and do not wait until it answers; kill it in the end."""
+    async with (
+        await anyio.open_process(
+            [*before, str(COMMAND), "serve", "--port", "0", *arguments],
+            cwd=folder,
+            env=environment(**settings),
+            stdout=subprocess.DEVNULL,
+        ) as process,
+        anyio.create_task_group() as tasks,
+    ):
+        server = Server(process)
+        tasks.start_soon(server.read_log)
+        try:
+            yield server
+        except BaseException:
+            sys.stderr.write("\n".join(("--- log of the server", *server.log, "")))
+            raise
+        finally:
+            if process.returncode is None:
+                process.kill()
+                with anyio.CancelScope(shield=True):
+                    await process.wait()
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path, *arguments: str, **settings: Any
+) -> AsyncIterator[tuple[Server, Api]]:
+    """Start a server and wait until it answers."""
+    async with starting(folder, *arguments, **settings) as server:
+        line = await server.says("serving")
+        address = line.split("graphiql=")[1].split("/graphql")[0]
+        async with httpx.AsyncClient(base_url=address, timeout=60) as http:
+            yield server, Api(http)
+
+
+def traces(pid: int) -> list[str]:
+    """Name what is left of a server: cgroups and folders."""
+    folders = Path("/sys/fs/cgroup").rglob(f"greenroom*-{pid}-*")
+    stages = Path(os.environ.get("TMPDIR", "/tmp")).glob(f"greenroom-{pid}-*")
+    return [str(path) for path in (*folders, *stages)]
+
+
+def processes_with(mark: str) -> list[int]:
+    """Find the processes that have this among their arguments."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it ended while we looked
+        if mark.encode() in words:
+            found.append(int(folder.name))
+    return found
+
+
+async def until_gone(mark: str) -> None:
+    """Wait until no process has this among its arguments."""
+    await until(lambda: not processes_with(mark))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Look again and again: processes and files ring no bell for us."""
+    with anyio.fail_after(END_TIMEOUT):
+        while True:
+            if await anyio.to_thread.run_sync(condition):
+                return
+            await anyio.sleep(LOOK_EVERY)
+
+
+async def stored(folder: Path, id: str) -> tuple[Execution, Transcript]:
+    """Read an execution from the database of a server that has ended."""
+    store, uuid = Store(f"sqlite:///{folder}/greenroom.db"), decode_id(id)
+    assert uuid
+    try:
+        executions = await store.executions(LOCAL_OWNER, [uuid])
+        transcripts = await store.transcripts(LOCAL_OWNER, [uuid])
+    finally:
+        await store.close()
+    return executions[uuid], transcripts.get(uuid, Transcript())

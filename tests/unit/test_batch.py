@@ -1,0 +1,129 @@
+"""Output is joined into few writes, and numbered without a gap whatever happens."""
+
+from collections.abc import Sequence
+
+import anyio
+import pytest
+
+from app.domain.execution import Output, Stream
+from app.executions.batch import FLUSH_SIZE, Batch
+from app.storage.store import LogEntry
+
+
+def out(data: bytes) -> Output:
+    return Output(stream=Stream.STDOUT, data=data)
+
+
+def err(data: bytes) -> Output:
+    return Output(stream=Stream.STDERR, data=data)
+
+
+class Log:
+    """Keeps what is written; can be made to wait or to fail."""
+
+    def __init__(self) -> None:
+        self.writes: list[tuple[LogEntry, ...]] = []
+        self.failure: Exception | None = None
+        self.may_write = anyio.Event()
+        self.may_write.set()
+
+    async def write(self, entries: Sequence[LogEntry]) -> None:
+        await self.may_write.wait()
+        if self.failure:
+            raise self.failure
+        self.writes.append(tuple(entries))
+
+    @property
+    def entries(self) -> list[tuple[int, Output]]:
+        return [(entry.seq, entry.output) for entries in self.writes for entry in entries]
+
+
+async def test_small_pieces_of_one_stream_are_one_entry() -> None:
+    log = Log()
+    batch = Batch(log.write)
+    for piece in (b"a", b"b", b"c"):
+        await batch.emit(out(piece))
+    await batch.flush()
+    assert log.entries == [(1, out(b"abc"))]
+
+
+async def test_streams_keep_their_order() -> None:
+    log = Log()
+    batch = Batch(log.write)
+    for piece in (out(b"a"), err(b"b"), err(b"c"), out(b"d")):
+        await batch.emit(piece)
+    await batch.flush()
+    await batch.emit(out(b"e"))
+    assert log.entries == [(1, out(b"a")), (2, err(b"bc")), (3, out(b"d"))]
+    [last] = batch.take()
+    assert (last.seq, last.output) == (4, out(b"e"))
+    assert batch.take() == ()
+
+
+async def test_nothing_is_not_written() -> None:
+    log = Log()
+    await Batch(log.write).flush()
+    assert log.writes == []
+
+
+async def test_much_output_waits_for_the_write() -> None:
+    log = Log()
+    batch = Batch(log.write)
+    log.may_write = anyio.Event()
+    emitted = anyio.Event()
+
+    async def emit() -> None:
+        await batch.emit(out(b"x" * FLUSH_SIZE))
+        emitted.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(emit)
+        await anyio.wait_all_tasks_blocked()
+        assert not emitted.is_set()
+        log.may_write.set()
+    assert log.entries == [(1, out(b"x" * FLUSH_SIZE))]
+
+
+async def test_output_is_written_a_moment_after_it_came() -> None:
+    written = anyio.Event()
+
+    async def write(entries: Sequence[LogEntry]) -> None:
+        assert [entry.output for entry in entries] == [out(b"soon")]
+        written.set()
+
+    batch = Batch(write)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(batch.flush_regularly)
+        await batch.emit(out(b"soon"))
+        with anyio.fail_after(5):
+            await written.wait()
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_write_that_has_begun_ends_before_the_cancellation_is_seen() -> None:
+    log = Log()
+    batch = Batch(log.write)
+    log.may_write = anyio.Event()
+    await batch.emit(out(b"a"))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(batch.flush)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+        log.may_write.set()
+    await batch.emit(out(b"b"))
+    await batch.flush()
+    assert log.entries == [(1, out(b"a")), (2, out(b"b"))]
+
+
+async def test_what_could_not_be_written_is_kept_in_its_place() -> None:
+    log = Log()
+    batch = Batch(log.write)
+    log.failure = OSError("the disk is full")
+    await batch.emit(out(b"a"))
+    await batch.emit(err(b"b"))
+    with pytest.raises(OSError, match="full"):
+        await batch.flush()
+    await batch.emit(err(b"c"))
+    log.failure = None
+    await batch.flush()
+    assert log.entries == [(1, out(b"a")), (2, err(b"bc"))]

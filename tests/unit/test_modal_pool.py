@@ -1,0 +1,154 @@
+"""Boxes kept ready, each used once."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import anyio
+import pytest
+
+from app.executors.modal.box import Box
+from app.executors.modal.bucket import Bucket
+from app.executors.modal.errors import ModalError, NoBox, Throttled
+from app.executors.modal.pool import Pool, open_pool
+
+
+class Made:
+    """A box that only knows whether it has been ended."""
+
+    def __init__(self) -> None:
+        self.has_ended = anyio.Event()
+
+    async def end(self) -> None:
+        self.has_ended.set()
+
+
+class Maker:
+    """Makes boxes when it is told to."""
+
+    def __init__(self) -> None:
+        self.made: list[Made] = []
+        self.asked = 0
+        self.errors: list[ModalError] = []
+        self.gate = anyio.Event()
+        self.gate.set()
+
+    async def __call__(self) -> Box:
+        self.asked += 1
+        await self.gate.wait()
+        if self.errors:
+            raise self.errors.pop(0)
+        self.made.append(Made())
+        return cast("Box", self.made[-1])
+
+
+@asynccontextmanager
+async def pool_of(make: Callable[[], Awaitable[Box]], **changes: Any) -> AsyncIterator[Pool]:
+    bucket = Bucket(rate=1000, burst=1000)
+    usual: dict[str, Any] = {"floor": 2, "ceiling": 4, "age": 100.0, "bucket": bucket}
+    async with open_pool(make, **(usual | changes)) as pool:
+        yield pool
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    # The pool has no events for tests to wait for; this waits for what it shows.
+    with anyio.fail_after(10):
+        while not holds():  # noqa: ASYNC110
+            await anyio.sleep(0.001)
+
+
+@pytest.mark.anyio
+async def test_the_floor_is_kept_ready() -> None:
+    maker = Maker()
+    async with pool_of(maker) as pool:
+        await until(lambda: pool.figures().ready == 2)
+        assert maker.asked == 2
+
+
+@pytest.mark.anyio
+async def test_a_claimed_box_is_replaced_and_never_given_twice() -> None:
+    maker = Maker()
+    async with pool_of(maker) as pool:
+        claimed = [await pool.claim(5) for _ in range(6)]
+        assert len({id(box) for box in claimed}) == 6
+        await until(lambda: pool.figures().ready >= 2)
+
+
+@pytest.mark.anyio
+async def test_whoever_waits_gets_the_next_box() -> None:
+    maker = Maker()
+    maker.gate = anyio.Event()
+    async with pool_of(maker, floor=0) as pool, anyio.create_task_group() as tasks:
+        claimed: list[Box] = []
+
+        async def claim() -> None:
+            claimed.append(await pool.claim(10))
+
+        tasks.start_soon(claim)
+        await until(lambda: maker.asked == 1)
+        maker.gate.set()
+        await until(lambda: len(claimed) == 1)
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_claim_leaves_its_box_to_the_next() -> None:
+    maker = Maker()
+    maker.gate = anyio.Event()
+    async with pool_of(maker, floor=0) as pool:
+        with anyio.move_on_after(0.05):
+            await pool.claim(10)
+        maker.gate.set()
+        await until(lambda: pool.figures().ready >= 1)
+        claimed: object = await pool.claim(1)
+        assert claimed is maker.made[0]
+
+
+@pytest.mark.anyio
+async def test_without_a_box_in_time_there_is_a_clear_error() -> None:
+    maker = Maker()
+    maker.gate = anyio.Event()
+    async with pool_of(maker) as pool:
+        with pytest.raises(NoBox, match=r"no sandbox was ready within 0\.05 s"):
+            await pool.claim(0.05)
+        maker.gate.set()
+
+
+@pytest.mark.anyio
+async def test_old_boxes_are_ended_and_not_given() -> None:
+    maker = Maker()
+    async with pool_of(maker, floor=1, age=0.0) as pool:
+        await until(lambda: len(maker.made) >= 1)
+        first = maker.made[0]
+        await until(first.has_ended.is_set)
+        with pytest.raises(NoBox):
+            await pool.claim(0.01)
+
+
+@pytest.mark.anyio
+async def test_leaving_ends_what_is_ready() -> None:
+    maker = Maker()
+    async with pool_of(maker) as pool:
+        await until(lambda: pool.figures().ready == 2)
+    assert all(made.has_ended.is_set() for made in maker.made)
+
+
+@pytest.mark.anyio
+async def test_a_refusal_slows_creating_down_and_success_brings_it_back() -> None:
+    bucket = Bucket(rate=8.0, burst=4)
+    bucket.was_refused()
+    assert bucket.rate == 4.0
+    bucket.was_refused()
+    assert bucket.rate == 2.0
+    for _ in range(100):
+        bucket.went_well()
+    assert bucket.rate == 8.0
+
+
+@pytest.mark.anyio
+async def test_a_throttled_create_teaches_the_bucket() -> None:
+    maker = Maker()
+    maker.errors = [Throttled("slow down")]
+    bucket = Bucket(rate=1000.0, burst=10)
+    async with pool_of(maker, floor=1, bucket=bucket) as pool:
+        await until(lambda: maker.asked >= 1 and bucket.rate < 1000.0)
+        assert pool.busy_for() is None

@@ -1,0 +1,110 @@
+"""Our executor on Modal's own client, for tests: an image that is published, a pool that is up."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import anyio
+from pydantic import SecretStr
+
+from app.domain.execution import Exit, Outcome, Output, Stream
+from app.domain.limits import DEFAULT_LIMITS, MIB
+from app.domain.ports import Command, Support
+from app.domain.verdict import judge
+from app.executors.modal import loopback
+from app.executors.modal.credentials import Token
+from app.executors.modal.executor import ModalExecutor, ModalOptions
+from app.executors.modal.images import recipe_for
+from app.executors.modal.loopback import LoopbackModal
+from app.executors.modal.publish import publish
+from app.languages import all_languages
+
+LANGUAGES = all_languages()
+LIMITS = replace(DEFAULT_LIMITS, memory=128 * MIB, wall_time=10.0)
+_PATIENCE = 20.0  # s; for what is awaited without an event of its own
+
+
+def token_of(server: LoopbackModal) -> Token:
+    return ours(server.token)
+
+
+def ours(token: loopback.Token) -> Token:
+    return Token(id=SecretStr(token.id), secret=SecretStr(token.secret))
+
+
+def options_of(server: LoopbackModal, **changes: Any) -> ModalOptions:
+    usual = ModalOptions(
+        server=server.url,
+        cpu=1.0,
+        warm_floor=1,
+        warm_ceiling=2,
+        box_age=120.0,
+        create_rate=50.0,
+        create_burst=20,
+        budget=10.0,
+    )
+    return replace(usual, **changes)
+
+
+@asynccontextmanager
+async def executor_on(
+    server: LoopbackModal, *, with_image: bool = True, **changes: Any
+) -> AsyncIterator[ModalExecutor]:
+    """Open the executor and wait until it knows its languages and has a box ready."""
+    token = token_of(server)
+    if with_image:
+        await publish(token, server=server.url, recipe=recipe_for(LANGUAGES.values()))
+    options = options_of(server, **changes)
+    async with ModalExecutor(LANGUAGES, token, options, LIMITS) as executor:
+        await until_ready(executor, options.warm_floor)
+        yield executor
+
+
+async def until_ready(executor: ModalExecutor, boxes: int = 1) -> None:
+    with anyio.fail_after(_PATIENCE):
+        while not _is_ready(executor, boxes):  # noqa: ASYNC110 - the pool has no event for this
+            await anyio.sleep(0.01)
+
+
+def _is_ready(executor: ModalExecutor, boxes: int) -> bool:
+    pool = executor.state().pool
+    known = all(executor.supports(each) != Support() for each in LANGUAGES.values())
+    return pool is not None and known and pool.ready >= boxes and pool.starting == 0
+
+
+@dataclass(slots=True)
+class Ran:
+    """What came out of a run."""
+
+    stdout: bytearray = field(default_factory=bytearray)
+    stderr: bytearray = field(default_factory=bytearray)
+    end: Exit = field(default_factory=Exit)
+    seconds: float = 0.0
+
+    @property
+    def outcome(self) -> Outcome:
+        return judge(self.end)
+
+
+async def run(
+    executor: ModalExecutor,
+    source: str,
+    *,
+    language: str = "PYTHON",
+    stdin: bytes = b"",
+    **limits: Any,
+) -> Ran:
+    """Run a program."""
+    ran = Ran()
+
+    async def emit(output: Output) -> None:
+        (ran.stdout if output.stream is Stream.STDOUT else ran.stderr).extend(output.data)
+
+    chosen = LANGUAGES[language]
+    began = anyio.current_time()
+    async with executor.sandbox(chosen, replace(LIMITS, **limits)) as sandbox:
+        await sandbox.write({chosen.source_name: source.encode()})
+        ran.end = await sandbox.run(Command(stdin=stdin), emit)
+    ran.seconds = anyio.current_time() - began
+    return ran
