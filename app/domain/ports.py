@@ -5,12 +5,18 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from app.domain.execution import Exit, Output
+from app.domain.execution import Exit, Output, Stream
 from app.domain.language import Language
 from app.domain.limits import Limits
 
 Emit: TypeAlias = Callable[[Output], Awaitable[None]]
 """Takes a piece of output; awaiting it is the back-pressure on the program."""
+
+Placement: TypeAlias = Mapping[str, str]
+"""Where a program runs, in its executor's own words: enough to find it again after a crash."""
+
+Placed: TypeAlias = Callable[[Placement], Awaitable[None]]
+"""Takes note of where a program is about to run; it starts when that is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +93,22 @@ class Executor(Protocol):
     def supports(self, language: Language) -> Support:
         """Tell whether programs of `language` can be run here, and by which version."""
 
-    def sandbox(self, language: Language, limits: Limits) -> AbstractAsyncContextManager[Sandbox]:
+    def sandbox(
+        self, language: Language, limits: Limits, placed: Placed | None = None
+    ) -> AbstractAsyncContextManager[Sandbox]:
         """Open a sandbox for one program.
+
+        `placed` is called where the program can outlive this process, before it starts.
 
         Raises:
             ExecutorError: no sandbox could be made.
+        """
+
+    async def reattach(
+        self, placement: Placement, limits: Limits, emit: Emit, *, skip: Mapping[Stream, int]
+    ) -> Exit | None:
+        """Follow a program that another process started to its end, and report the facts.
+
+        `skip` says how many bytes of each stream are known already, and are not emitted again.
+        None when nothing is left to be found.
         """

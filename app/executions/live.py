@@ -10,7 +10,7 @@ import anyio
 
 from app.domain.execution import Execution, Exit, KillReason, Outcome, Program, Status
 from app.domain.language import Language
-from app.domain.ports import Executor
+from app.domain.ports import Executor, Placement
 from app.domain.verdict import judge
 from app.executions.batch import Batch
 from app.executions.recovery import lease
@@ -118,10 +118,14 @@ class Live:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._batch.flush_regularly)
             end = await run_program(
-                executor, self._language, self._program, limits, self._batch.emit
+                executor, self._language, self._program, limits, self._batch.emit, self._place
             )
             tasks.cancel_scope.cancel()
         return end
+
+    async def _place(self, placement: Placement) -> None:
+        if not await self._means.store.place(self.id, placement, holder=self._means.holder):
+            raise LeaseLostError
 
     async def _write(self, entries: Sequence[LogEntry]) -> None:
         if not await self._means.store.append(self.id, entries, holder=self._means.holder):

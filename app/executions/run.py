@@ -3,17 +3,22 @@
 from app.domain.execution import Exit, Program
 from app.domain.language import Language
 from app.domain.limits import Limits
-from app.domain.ports import Command, Emit, Executor
+from app.domain.ports import Command, Emit, Executor, Placed
 
 
-async def run_program(
-    executor: Executor, language: Language, program: Program, limits: Limits, emit: Emit
+async def run_program(  # noqa: PLR0913 - all that a run is
+    executor: Executor,
+    language: Language,
+    program: Program,
+    limits: Limits,
+    emit: Emit,
+    placed: Placed,
 ) -> Exit:
     """Run a program in a fresh sandbox and return the facts of its end.
 
     Raises:
         ExecutorError: the sandbox gave no valid result; it may come in an `ExceptionGroup`.
     """
-    async with executor.sandbox(language, limits) as sandbox:
+    async with executor.sandbox(language, limits, placed) as sandbox:
         await sandbox.write({language.source_name: program.source.encode()})
         return await sandbox.run(Command(args=program.args, stdin=program.stdin), emit)

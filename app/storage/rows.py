@@ -82,6 +82,7 @@ class ExecutionRow(Base):
     label: Mapped[str | None]
     lease_holder: Mapped[str | None]
     lease_expires_at: Mapped[datetime | None]
+    placement: Mapped[dict[str, Any] | None]
     wall_time: Mapped[float | None]
     limits: Mapped[dict[str, Any]]
     outcome: Mapped[dict[str, Any] | None]

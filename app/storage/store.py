@@ -9,6 +9,7 @@ from sqlalchemy import URL
 
 from app.domain.execution import Execution, Outcome, Program, Transcript
 from app.domain.history import Filter, Page, Stats, Window
+from app.domain.ports import Placement
 from app.storage import reads, writes
 from app.storage.engine import open_database
 from app.storage.mapping import Lease, LogEntry
@@ -41,6 +42,11 @@ class Store:
     async def mark_running(self, id: UUID, *, at: datetime, lease: Lease) -> bool:
         """Say that an execution has begun; False unless it is queued and held by `lease.holder`."""
         work = partial(writes.mark_running, id=id, at=at, lease=lease)
+        return await self._database.write(work)
+
+    async def place(self, id: UUID, placement: Placement, *, holder: str) -> bool:
+        """Remember where an execution is about to run; False when another one holds it."""
+        work = partial(writes.place, id=id, placement=placement, holder=holder)
         return await self._database.write(work)
 
     async def append(self, id: UUID, entries: Sequence[LogEntry], *, holder: str) -> bool:

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from app.domain.execution import Execution, Outcome, Program, Status
+from app.domain.ports import Placement
 from app.storage.mapping import (
     Lease,
     LogEntry,
@@ -45,6 +46,12 @@ def mark_running(connection: Connection, id: UUID, at: datetime, lease: Lease) -
     values = {"status": Status.RUNNING.value, "started_at": at, **lease_values(lease)}
     this = {"this": id, "holder": lease.holder}
     return connection.execute(_UPDATE_QUEUED, this | values).rowcount == 1
+
+
+def place(connection: Connection, id: UUID, placement: Placement, holder: str) -> bool:
+    """Remember where an execution that `holder` works on is about to run."""
+    values = {"this": id, "holder": holder, "placement": dict(placement)}
+    return connection.execute(_UPDATE_THIS, values).rowcount == 1
 
 
 def append(connection: Connection, id: UUID, entries: Sequence[LogEntry], holder: str) -> bool:

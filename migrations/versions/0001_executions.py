@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("label", sa.String(), nullable=True),
         sa.Column("lease_holder", sa.String(), nullable=True),
         sa.Column("lease_expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("placement", sa.JSON(), nullable=True),
         sa.Column("wall_time", sa.Double(), nullable=True),
         sa.Column("limits", sa.JSON(), nullable=False),
         sa.Column("outcome", sa.JSON(), nullable=True),

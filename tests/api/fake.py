@@ -8,7 +8,7 @@ import anyio
 from app.domain.execution import Exit, Output, Stream, Usage
 from app.domain.language import Language
 from app.domain.limits import Limits
-from app.domain.ports import Command, Emit, ExecutorState, Sandbox, Support
+from app.domain.ports import Command, Emit, ExecutorState, Placed, Placement, Sandbox, Support
 
 Program = Callable[[Emit], Awaitable[Exit]]
 
@@ -68,7 +68,15 @@ class FakeExecutor:
         return Support(reason=reason) if reason else Support(version="1.2.3")
 
     @asynccontextmanager
-    async def sandbox(self, language: Language, limits: Limits) -> AsyncIterator[Sandbox]:
-        del language, limits
+    async def sandbox(
+        self, language: Language, limits: Limits, placed: Placed | None = None
+    ) -> AsyncIterator[Sandbox]:
+        del language, limits, placed
         self.sandboxes += 1
         yield FakeSandbox(self.program)
+
+    async def reattach(
+        self, placement: Placement, limits: Limits, emit: Emit, *, skip: Mapping[Stream, int]
+    ) -> Exit | None:
+        del placement, limits, emit, skip
+        return None

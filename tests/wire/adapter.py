@@ -51,19 +51,27 @@ def options_of(server: LoopbackModal, **changes: Any) -> ModalOptions:
 async def executor_on(
     server: LoopbackModal, *, with_image: bool = True, **changes: Any
 ) -> AsyncIterator[ModalExecutor]:
-    """Open the executor and wait until it knows its languages and has a box ready."""
+    """Open the executor and wait until it knows its languages and has no box but the ready ones."""
     token = token_of(server)
     if with_image:
         await publish(token, server=server.url, recipe=recipe_for(LANGUAGES.values()))
     options = options_of(server, **changes)
     async with ModalExecutor(LANGUAGES, token, options, LIMITS) as executor:
         await until_ready(executor, options.warm_floor)
+        await until_running(server, options.warm_floor)
         yield executor
 
 
 async def until_ready(executor: ModalExecutor, boxes: int = 1) -> None:
     with anyio.fail_after(_PATIENCE):
         while not _is_ready(executor, boxes):  # noqa: ASYNC110 - the pool has no event for this
+            await anyio.sleep(0.01)
+
+
+async def until_running(server: LoopbackModal, boxes: int) -> None:
+    """Wait until used boxes are gone: nobody waits for Modal to end them."""
+    with anyio.fail_after(_PATIENCE):
+        while len(server.state.running()) > boxes:  # noqa: ASYNC110 - as above
             await anyio.sleep(0.01)
 
 

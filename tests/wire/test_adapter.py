@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import pytest
 from modal_proto import api_pb2
 
@@ -128,13 +129,14 @@ sys.exit(7)
 async def test_no_process_and_no_box_outlives_its_run(
     loopback: LoopbackModal, executor: ModalExecutor
 ) -> None:
-    before = {box.id for box in loopback.state.running()}
+    [box] = loopback.state.running()
     await run(
         executor,
         "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(600)\nprint('main')",
     )
-    await until_ready(executor)
-    assert before.isdisjoint(box.id for box in loopback.state.running())
+    with anyio.fail_after(10):
+        await box.ended.wait()
+    assert box not in loopback.state.running()
 
 
 async def test_a_box_has_limits_and_neither_network_nor_secrets_nor_identity(
@@ -155,9 +157,12 @@ async def test_a_box_has_limits_and_neither_network_nor_secrets_nor_identity(
 async def test_a_warm_run_costs_one_call_before_its_program_starts(
     loopback: LoopbackModal, executor: ModalExecutor
 ) -> None:
+    [box] = loopback.state.running()
     loopback.state.reset()
     await run(executor, "print(1)")
     assert loopback.state.rpcs["TaskExecStdinWrite"] == 1
+    with anyio.fail_after(10):
+        await box.ended.wait()
     await until_ready(executor)
     refill = ("SandboxCreateV2", "TaskExecStart", "TaskExecStdioRead", "SandboxTerminateV2")
     assert {name: loopback.state.rpcs[name] for name in refill} == dict.fromkeys(refill, 1)

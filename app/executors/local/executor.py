@@ -11,10 +11,10 @@ import anyio
 import anyio.to_thread
 
 from app.domain.errors import Check, ExecutorError, Unavailable
-from app.domain.execution import Exit, Output
+from app.domain.execution import Exit, Output, Stream
 from app.domain.language import Language, NotFound, Toolchain
 from app.domain.limits import DEFAULT_LIMITS, Limits
-from app.domain.ports import Command, Emit, ExecutorState, Sandbox, Support
+from app.domain.ports import Command, Emit, ExecutorState, Placed, Placement, Sandbox, Support
 from app.executors.local.bubblewrap import command_line
 from app.executors.local.cell import Cell, executor_error, start_cell
 from app.executors.local.census import process_of
@@ -125,11 +125,21 @@ class LocalExecutor:
         return self._support[language.id]
 
     @asynccontextmanager
-    async def sandbox(self, language: Language, limits: Limits) -> AsyncIterator[Sandbox]:
+    async def sandbox(
+        self, language: Language, limits: Limits, placed: Placed | None = None
+    ) -> AsyncIterator[Sandbox]:
         """Start a fresh cell."""
+        del placed  # a cell cannot outlive us
         toolchain = self._toolchains[language.id]
         async with self._open(toolchain, limits) as (cell, meter):
             yield LocalSandbox(Run(cell, limits, meter), language, toolchain)
+
+    async def reattach(
+        self, placement: Placement, limits: Limits, emit: Emit, *, skip: Mapping[Stream, int]
+    ) -> Exit | None:
+        """Find nothing: a cell dies with the process that started it."""
+        del placement, limits, emit, skip
+        return None
 
     @asynccontextmanager
     async def _open(

@@ -13,10 +13,10 @@ import anyio
 import anyio.abc
 
 from app.domain.errors import Check, ExecutorError, Unavailable
-from app.domain.execution import Output
+from app.domain.execution import Exit, Output, Stream
 from app.domain.language import Language
 from app.domain.limits import MIB, Limits
-from app.domain.ports import Command, ExecutorState, Sandbox, Support
+from app.domain.ports import Command, Emit, ExecutorState, Placed, Placement, Sandbox, Support
 from app.executors.modal.account import Account, BoxSize, connect
 from app.executors.modal.box import Box, open_box
 from app.executors.modal.bucket import Bucket
@@ -104,9 +104,19 @@ class ModalExecutor:
         )
 
     @asynccontextmanager
-    async def sandbox(self, language: Language, limits: Limits) -> AsyncIterator[Sandbox]:
+    async def sandbox(
+        self, language: Language, limits: Limits, placed: Placed | None = None
+    ) -> AsyncIterator[Sandbox]:
         """Prepare a run; its box is claimed when the program is ready to go."""
+        del placed
         yield ModalSandbox(language, limits, self._claim, self._release)
+
+    async def reattach(
+        self, placement: Placement, limits: Limits, emit: Emit, *, skip: Mapping[Stream, int]
+    ) -> Exit | None:
+        """Find nothing yet."""
+        del placement, limits, emit, skip
+        return None
 
     async def rotate(self, token: Token) -> None:
         """Go over to another token without losing a run.

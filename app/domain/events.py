@@ -1,0 +1,44 @@
+"""What happens to an execution, in order: the same for who watches and for who comes later.
+
+Events are numbered from 1 without a gap: QUEUED, RUNNING when it has begun, each piece of output,
+and the end.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from app.domain.execution import Execution, Output, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusChanged:
+    """It was accepted, or it has begun."""
+
+    execution_id: UUID
+    sequence: int
+    at: datetime
+    status: Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputWritten:
+    """It wrote something: at most 64 KiB, never a part of a character that has a rest."""
+
+    execution_id: UUID
+    sequence: int
+    at: datetime
+    output: Output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """It has ended; nothing follows."""
+
+    execution_id: UUID
+    sequence: int
+    at: datetime
+    execution: Execution
+
+
+Event = StatusChanged | OutputWritten | Finished
