@@ -21,7 +21,7 @@ run: install ## Install, migrate the database and serve on http://127.0.0.1:8000
 	@exec $(BIN)/greenroom serve
 
 test: install-dev ## Install and run all tests
-	@$(BIN)/python -m pytest --cov $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --cov --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 check: install-dev ## Check style, types and the structure of the house
 	$(BIN)/ruff format --check --quiet $(SOURCES)
@@ -42,9 +42,7 @@ schema: install ## Write schema.graphql, .env.example and the README's table of 
 
 lock: install-dev ## Write both locks anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --no-strip-extras --generate-hashes --no-emit-index-url \
-		--no-header \
-		--group build pyproject.toml --output-file requirements.txt
+		--no-header --group build pyproject.toml --output-file requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --no-strip-extras --generate-hashes --no-emit-index-url \
-		--no-header \
-		--group build --group dev --constraint requirements.txt pyproject.toml \
+		--no-header --group build --group dev --constraint requirements.txt pyproject.toml \
 		--output-file requirements-dev.txt

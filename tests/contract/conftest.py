@@ -14,8 +14,6 @@ LANGUAGES = all_languages()
 
 Measure = Callable[[str, float], None]
 
-_measured: list[str] = []
-
 
 @pytest.fixture(scope="session", params=SUBJECTS)
 async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
@@ -61,16 +59,19 @@ def measure(request: pytest.FixtureRequest) -> Measure:
     """Write down a number in seconds for the end of the session."""
 
     def note(what: str, seconds: float) -> None:
-        _measured.append(f"{request.node.name}: {what} {seconds * 1000:.0f} ms")
+        request.node.user_properties.append((what, f"{seconds * 1000:.0f} ms"))
 
     return note
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _measured:
+    """Print the numbers, which come with the reports of whichever worker ran the test."""
+    reports = [each for each in terminalreporter.stats.get("passed", ()) if each.user_properties]
+    if reports:
         terminalreporter.section("measured")
-        for line in _measured:
-            terminalreporter.line(line)
+    for report in reports:
+        for what, figure in report.user_properties:
+            terminalreporter.line(f"{report.nodeid.rpartition('::')[2]}: {what} {figure}")
 
 
 def _supported(executor: Executor, language: Language) -> Language:
