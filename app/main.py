@@ -205,6 +205,7 @@ async def open_services(
                 rules=settings.rules,
                 room=Room(slots=slots_of(settings), queue_size=settings.queue_size),
                 drain=settings.drain,
+                idle=settings.interactive_idle,
             ) as executions,
         ):
             yield Services(executions=executions, history=store, languages=LANGUAGES)

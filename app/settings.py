@@ -73,6 +73,13 @@ class Settings(BaseSettings):
     max_body: Bytes = Field(8 * 2**20, description="The largest request body.")
     slots: Positive = Field(_CPUS, description="Programs that run at one time.")
     queue_size: Positive = Field(64, description="Programs that wait for a slot.")
+    interactive_idle: Seconds = Field(
+        120.0, description="How long an interactive program may wait with nothing happening."
+    )
+    interactive_wall_time: Seconds = Field(
+        _RULES.interactive_wall_time,
+        description="Wall time of an interactive program: default and highest.",
+    )
     drain: Seconds = Field(10.0, description="How long a stopping server lets programs end.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="How much is logged."
@@ -181,4 +188,5 @@ class Settings(BaseSettings):
             args=self.max_args,
             args_size=self.max_args_size,
             metadata=self.max_metadata,
+            interactive_wall_time=self.interactive_wall_time,
         )

@@ -1,6 +1,8 @@
 """What can go wrong, by whose fault.
 
     Rejected         the caller's mistake, or no room: carries problems, each a value
+    NoSuchExecution  the caller asks for what is not there, or not theirs
+    InputRefused     a program takes no input, or no more for now
     ExecutorError    ours or the provider's: no valid result from a sandbox
     Unavailable      the executor cannot run at all here, with what is missing and the remedy
 
@@ -8,6 +10,7 @@ A program's own failure is no error at all: it is an `Outcome`. Everything else 
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,39 @@ class Rejected(Exception):
     def __init__(self, *problems: Problem) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
         self.problems = problems
+
+
+class NoSuchExecution(Exception):
+    """The owner has no execution with this id."""
+
+
+class InputRefusal(StrEnum):
+    """Why a program is not given any input."""
+
+    NOT_INTERACTIVE = "NOT_INTERACTIVE"
+    """It was not submitted as interactive: its input was closed when it began."""
+    CLOSED = "CLOSED"
+    """Somebody has closed its input."""
+    ENDED = "ENDED"
+    """It has ended."""
+    FULL = "FULL"
+    """It has not read what was sent before."""
+
+
+class InputRefused(Exception):
+    """Input was not taken, not even a part of it."""
+
+    def __init__(self, reason: InputRefusal) -> None:
+        super().__init__(_REFUSALS[reason])
+        self.reason = reason
+
+
+_REFUSALS = {
+    InputRefusal.NOT_INTERACTIVE: "This execution is not interactive; submit it as such.",
+    InputRefusal.CLOSED: "The input of this execution is closed.",
+    InputRefusal.ENDED: "This execution has ended.",
+    InputRefusal.FULL: "The program has not read what was sent before; send less, or later.",
+}
 
 
 class ExecutorError(Exception):

@@ -1,7 +1,8 @@
 """What happens to an execution, in order: the same for who watches and for who comes later.
 
 Events are numbered from 1 without a gap: QUEUED, RUNNING when it has begun, each piece of output,
-and the end.
+and the end. An execution that is handed back and runs again keeps the moment when it first began
+and has written nothing yet, so no number is ever given twice.
 """
 
 from dataclasses import dataclass
@@ -42,3 +43,14 @@ class Finished:
 
 
 Event = StatusChanged | OutputWritten | Finished
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventPage:
+    """A slice of what happened."""
+
+    events: tuple[Event, ...]
+    has_more: bool
+    """Whether the next slice is there already."""
+    is_over: bool
+    """Whether nothing will ever follow."""

@@ -122,6 +122,8 @@ class Submission:
     session_id: str | None = None
     label: str | None = None
     metadata: Mapping[str, Any] | None = None
+    interactive: bool = False
+    """Whether input may be sent while it runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +144,7 @@ class Execution:
     session_id: str | None = None
     label: str | None = None
     metadata: Mapping[str, Any] | None = None
+    interactive: bool = False
     outcome: Outcome | None = None
 
 

@@ -1,6 +1,6 @@
 """The one seam of the house: places where programs run."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -25,6 +25,9 @@ class Command:
 
     args: tuple[str, ...] = ()
     stdin: bytes = b""
+    typed: AsyncIterator[bytes] | None = None
+    """Pieces of input that come while the program runs, after `stdin`; its end closes the
+    program's input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

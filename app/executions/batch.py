@@ -1,28 +1,32 @@
-"""Joins small pieces of output into few writes, and numbers them."""
+"""Joins small pieces of output into few writes, cuts where a character ends, and numbers them."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import codecs
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import anyio
 
-from app.domain.execution import Output
+from app.domain.execution import Output, Stream
 from app.storage.store import LogEntry
 
-FLUSH_AFTER = 0.02  # s; below what an eye sees, above the cost of a commit
-FLUSH_SIZE = 64 * 1024  # bytes; what a pipe holds
+FLUSH_AFTER = 0.02  # s between writes; below what an eye sees, above the cost of a commit
+FIRST_FLUSH_AFTER = 0.005  # s; what a program needs to end that writes once, at its end
+FLUSH_SIZE = 64 * 1024  # bytes; what a pipe holds, and the most in an entry
 
 
 class Batch:
     """The output of one run that is not written yet.
 
     The one owner of the run's sequence numbers: entries are numbered from 1 without a gap, in
-    the order in which they arrived.
+    the order in which they arrived. Each ends where a character of its stream ends, so that it
+    can be read by itself: the beginning of a character is kept until its rest comes.
     """
 
     def __init__(self, write: Callable[[Sequence[LogEntry]], Awaitable[None]]) -> None:
         self._write = write
         self._pending: list[tuple[datetime, Output]] = []
         self._size = 0
+        self._begun: dict[Stream, bytes] = dict.fromkeys(Stream, b"")
         self._next = 1
         self._arrived = anyio.Event()
         self._turn = anyio.Lock()
@@ -35,23 +39,37 @@ class Batch:
             await self.flush()
 
     async def flush_regularly(self) -> None:
-        """Write what is pending a moment after it arrived, until cancelled."""
+        """Write what is pending a moment after it arrived, until cancelled.
+
+        What comes after a silence is written almost at once: somebody may be waiting for it.
+        """
+        last = -FLUSH_AFTER
         while True:
             await self._arrived.wait()
-            await anyio.sleep(FLUSH_AFTER)
+            await anyio.sleep_until(
+                max(last + FLUSH_AFTER, anyio.current_time() + FIRST_FLUSH_AFTER)
+            )
             self._arrived = anyio.Event()
             await self.flush()
+            last = anyio.current_time()
 
     async def flush(self) -> None:
         """Write what is pending now."""
         async with self._turn:
-            if entries := self.take():
+            if entries := self._take():
                 # Shielded: entries that were numbered must be written, or there is a gap.
                 with anyio.CancelScope(shield=True):
                     await self._write_or_keep(entries)
 
     def take(self) -> tuple[LogEntry, ...]:
-        """Number what is pending and hand it over, to be written with the outcome."""
+        """Number what is left and hand it over, to be written with the outcome."""
+        for stream, begun in self._begun.items():
+            if begun:
+                self._begun[stream] = b""
+                self._append(Output(stream=stream, data=begun))
+        return self._take()
+
+    def _take(self) -> tuple[LogEntry, ...]:
         pending, self._pending, self._size = self._pending, [], 0
         first, self._next = self._next, self._next + len(pending)
         return tuple(
@@ -70,11 +88,35 @@ class Batch:
             raise
 
     def _add(self, output: Output) -> None:
+        data = self._begun[output.stream] + output.data
+        end = _end_of_characters(data)
+        self._begun[output.stream] = data[end:]
+        for piece in _pieces(data[:end]):
+            self._append(Output(stream=output.stream, data=piece))
+
+    def _append(self, output: Output) -> None:
         self._size += len(output.data)
-        last = self._pending[-1] if self._pending else None
-        if last and last[1].stream is output.stream and len(last[1].data) < FLUSH_SIZE:
-            at, earlier = last
-            joined = Output(stream=output.stream, data=earlier.data + output.data)
-            self._pending[-1] = (at, joined)
-        else:
-            self._pending.append((datetime.now(UTC), output))
+        if self._pending:
+            at, last = self._pending[-1]
+            fits = len(last.data) + len(output.data) <= FLUSH_SIZE
+            if fits and last.stream is output.stream:
+                joined = Output(stream=output.stream, data=last.data + output.data)
+                self._pending[-1] = (at, joined)
+                return
+        self._pending.append((datetime.now(UTC), output))
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    while len(data) > FLUSH_SIZE:
+        end = _end_of_characters(data[:FLUSH_SIZE])
+        yield data[:end]
+        data = data[end:]
+    if data:
+        yield data
+
+
+def _end_of_characters(data: bytes) -> int:
+    """Return where the last whole character ends; what can be none passes for one."""
+    tail = data[-3:]  # a character has four bytes at most
+    _, used = codecs.utf_8_decode(tail, "replace", False)  # noqa: FBT003 - not the end
+    return len(data) - len(tail) + used

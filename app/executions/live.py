@@ -2,17 +2,19 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 import anyio
 
-from app.domain.execution import Execution, Exit, KillReason, Outcome, Program, Status
+from app.domain.execution import Execution, Exit, KillReason, Outcome, Output, Program, Status
 from app.domain.language import Language
 from app.domain.ports import Executor, Placement
 from app.domain.verdict import judge
 from app.executions.batch import Batch
+from app.executions.keyboard import Keyboard
 from app.executions.recovery import lease
 from app.executions.room import Place
 from app.executions.run import run_program
@@ -22,7 +24,6 @@ from app.storage.store import LogEntry, Store
 log = logging.getLogger(__name__)
 
 _RETRY_PAUSE = 1.0  # s between tries to store an outcome while the database is away
-_CANCELLED = judge(Exit(kill_reason=KillReason.CANCELLED))
 _STOPPED = Outcome(
     status=Status.INFRASTRUCTURE_ERROR,
     message="The server was stopped before the program had ended. Run it again.",
@@ -40,6 +41,8 @@ class Means:
     store: Store
     executor: Executor
     holder: str
+    idle: float
+    """Seconds that an interactive program may wait for input."""
     closing: anyio.Event = field(default_factory=anyio.Event)
     """Set when the server is about to stop."""
 
@@ -57,7 +60,10 @@ class Live:
         self._program, self._language, self._means = program, language, means
         self._batch = Batch(self._write)
         self._scope = anyio.CancelScope()
-        self._is_cancelled = False
+        self._end_by: KillReason | None = None
+        self._keyboard: Keyboard | None = None
+        if execution.interactive:
+            self._keyboard = Keyboard(means.store, execution.id, means.holder, means.idle)
 
     @property
     def id(self) -> UUID:
@@ -66,7 +72,7 @@ class Live:
 
     def cancel(self) -> None:
         """End it, because somebody wants that."""
-        self._is_cancelled = True
+        self._end_by = KillReason.CANCELLED
         self._scope.cancel()
 
     def stop(self) -> None:
@@ -100,9 +106,9 @@ class Live:
             if _is_lease_lost(error):
                 raise LeaseLostError from error
             log.exception("execution failed", extra={"id": self.id})
-            if not self._is_cancelled:
+            if self._end_by is None:
                 return _failed(self.id)
-        return _CANCELLED if self._is_cancelled else _STOPPED
+        return _STOPPED if self._end_by is None else judge(Exit(kill_reason=self._end_by))
 
     async def _take_slot(self) -> None:
         if self.place.has_slot:
@@ -114,22 +120,52 @@ class Live:
         self.execution = replace(self.execution, status=Status.RUNNING, started_at=at)
 
     async def _run(self) -> Exit:
-        executor, limits = self._means.executor, self.execution.limits
-        async with anyio.create_task_group() as tasks:
+        async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
             tasks.start_soon(self._batch.flush_regularly)
+            typed = None
+            if self._keyboard:
+                tasks.start_soon(self._end_when_idle, self._keyboard)
+                typed = await stack.enter_async_context(aclosing(self._keyboard.pieces()))
             end = await run_program(
-                executor, self._language, self._program, limits, self._batch.emit, self._place
+                self._means.executor,
+                self._language,
+                self._program,
+                self.execution.limits,
+                self._emit,
+                self._place,
+                typed,
             )
             tasks.cancel_scope.cancel()
         return end
+
+    async def _emit(self, output: Output) -> None:
+        if self._keyboard:
+            self._keyboard.stirred()
+        await self._batch.emit(output)
+
+    async def _end_when_idle(self, keyboard: Keyboard) -> None:
+        await keyboard.idle()
+        self._end_by = KillReason.WALL_TIME
+        self._scope.cancel()
 
     async def _place(self, placement: Placement) -> None:
         if not await self._means.store.place(self.id, placement, holder=self._means.holder):
             raise LeaseLostError
 
     async def _write(self, entries: Sequence[LogEntry]) -> None:
-        if not await self._means.store.append(self.id, entries, holder=self._means.holder):
-            raise LeaseLostError
+        while True:
+            try:
+                holder = self._means.holder
+                if not await self._means.store.append(self.id, entries, holder=holder):
+                    raise LeaseLostError
+            except StorageError as error:
+                # The program waits as well, when it writes more than we hold.
+                if self._scope.cancel_called or self._means.closing.is_set():
+                    raise
+                log.error("output not stored yet", extra={"id": self.id, "reason": str(error)})  # noqa: TRY400
+                await anyio.sleep(_RETRY_PAUSE)
+            else:
+                return
 
     async def _finish(self, outcome: Outcome) -> None:
         at, entries = datetime.now(UTC), self._batch.take()

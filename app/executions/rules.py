@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.domain.errors import InvalidInput, LimitTooHigh, Problem
@@ -35,12 +35,26 @@ class Rules:
     metadata_depth: int = 8
     text_length: int = 200
     """Characters of a label or a session id."""
+    interactive_wall_time: float = 1800.0
+    """Seconds, instead of the other wall times: people think longer than programs compute."""
+
+    def defaults_for(self, *, interactive: bool) -> Limits:
+        """Return the limits of a run that asks for nothing else."""
+        return self._widened(self.defaults, interactive=interactive)
+
+    def maximums_for(self, *, interactive: bool) -> Limits:
+        """Return what a run may ask for at most."""
+        return self._widened(self.maximums, interactive=interactive)
+
+    def _widened(self, limits: Limits, *, interactive: bool) -> Limits:
+        return replace(limits, wall_time=self.interactive_wall_time) if interactive else limits
 
     def problems(self, submission: Submission) -> Iterator[Problem]:
         """Name everything that is wrong with a submission, for its caller to mend at once."""
         yield from self._program_problems(submission.program)
         source_size = len(submission.program.source.encode(errors="replace"))
-        yield from self._limit_problems(submission.limits, source_size)
+        maximums = self.maximums_for(interactive=submission.interactive)
+        yield from self._limit_problems(submission.limits, maximums, source_size)
         for name in ("session_id", "label"):
             yield from _text_problems((name,), getattr(submission, name), self.text_length)
         if submission.metadata is not None:
@@ -64,12 +78,14 @@ class Rules:
         for position, arg in enumerate(args):
             yield from _text_problems(("args", str(position)), arg, None)
 
-    def _limit_problems(self, limits: Limits, source_size: int) -> Iterator[Problem]:
+    def _limit_problems(
+        self, limits: Limits, maximums: Limits, source_size: int
+    ) -> Iterator[Problem]:
         for name in limits.not_positive():
             message = f"{_spoken(name)} must be greater than zero."
             yield InvalidInput(path=("limits", name), message=message)
-        for name in limits.above(self.maximums):
-            yield _too_high(name, getattr(limits, name), getattr(self.maximums, name))
+        for name in limits.above(maximums):
+            yield _too_high(name, getattr(limits, name), getattr(maximums, name))
         for name, room in (("memory", _LEAST_MEMORY), ("disk", _SOURCE_ROOM)):
             if 0 < getattr(limits, name) < source_size + room:
                 least = describe_size(source_size + room)

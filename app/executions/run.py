@@ -1,5 +1,7 @@
 """One program through one sandbox: written once for all executors."""
 
+from collections.abc import AsyncIterator
+
 from app.domain.execution import Exit, Program
 from app.domain.language import Language
 from app.domain.limits import Limits
@@ -13,6 +15,7 @@ async def run_program(  # noqa: PLR0913 - all that a run is
     limits: Limits,
     emit: Emit,
     placed: Placed,
+    typed: AsyncIterator[bytes] | None = None,
 ) -> Exit:
     """Run a program in a fresh sandbox and return the facts of its end.
 
@@ -21,4 +24,5 @@ async def run_program(  # noqa: PLR0913 - all that a run is
     """
     async with executor.sandbox(language, limits, placed) as sandbox:
         await sandbox.write({language.source_name: program.source.encode()})
-        return await sandbox.run(Command(args=program.args, stdin=program.stdin), emit)
+        command = Command(args=program.args, stdin=program.stdin, typed=typed)
+        return await sandbox.run(command, emit)

@@ -1,7 +1,7 @@
 """What one can do with executions: admission, waiting, cancelling, and the end of the server."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from uuid import UUID
@@ -11,10 +11,12 @@ import anyio.abc
 import anyio.to_thread
 from uuid6 import uuid7
 
-from app.domain.errors import LanguageUnavailable, Problem, Rejected, ServerBusy
+from app.domain.errors import InputRefused, LanguageUnavailable, Problem, Rejected, ServerBusy
+from app.domain.events import Event
 from app.domain.execution import Execution, Status, Submission
 from app.domain.language import Language
 from app.domain.ports import Executor
+from app.executions.follow import follow, follow_session
 from app.executions.holder import own_name
 from app.executions.live import Live, Means
 from app.executions.recovery import keep_house, recover
@@ -95,6 +97,29 @@ class ExecutionService:
         live.cancel()
         return await self.wait(live.execution, _CANCEL_PATIENCE)
 
+    def follow(self, owner: str, id: UUID, after: int = 0) -> AsyncGenerator[Event, None]:
+        """Yield the events of an execution after a number, until its end.
+
+        Raises:
+            NoSuchExecution: there is none, or it was deleted meanwhile.
+        """
+        return follow(self._means.store, owner, id, after)
+
+    def follow_session(self, owner: str, session_id: str) -> AsyncGenerator[Execution, None]:
+        """Yield the unfinished executions of a session, and then each that is new or changes."""
+        return follow_session(self._means.store, owner, session_id)
+
+    async def send_input(self, owner: str, id: UUID, data: bytes, *, eof: bool) -> None:
+        """Give a program input while it runs, or before; whole or not at all.
+
+        Raises:
+            NoSuchExecution: there is none.
+            InputRefused: it takes none, or no more for now.
+        """
+        refusal = await self._means.store.type_in(owner, id, data, is_last=eof)
+        if refusal is not None:
+            raise InputRefused(refusal)
+
     def occupancy(self) -> Occupancy:
         """Count running and waiting executions of this process."""
         return self._room.occupancy()
@@ -150,6 +175,7 @@ class ExecutionService:
             session_id=submission.session_id,
             label=submission.label,
             metadata=submission.metadata,
+            interactive=submission.interactive,
         )
         return Live(execution, program, language, place, self._means)
 
@@ -196,13 +222,15 @@ async def open_service(  # noqa: PLR0913 - as above
     rules: Rules,
     room: Room,
     drain: float,
+    idle: float,
 ) -> AsyncIterator[ExecutionService]:
     """Recover what dead servers left, serve, and drain in the end."""
     holder = await anyio.to_thread.run_sync(own_name)
     # Before the task group, which would wrap an error of the database in a group.
     await recover(store, holder)
-    means = Means(store=store, executor=executor, holder=holder)
+    means = Means(store=store, executor=executor, holder=holder, idle=idle)
     async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.feed.listen)
         service = ExecutionService(
             means=means, languages=languages, rules=rules, room=room, drain=drain, tasks=tasks
         )

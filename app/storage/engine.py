@@ -13,11 +13,12 @@ goes to its end and answers (after a bare `task.cancel()` nobody waits for that)
 PostgreSQL is rolled back: on both it is whole or it never was.
 """
 
+import asyncio
 import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from anyio import CancelScope, CapacityLimiter, to_thread
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -30,6 +31,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from app.storage.errors import StorageError, explained
 
 T = TypeVar("T")
+Done: TypeAlias = Callable[[], None]
 
 READERS = 4  # connections to SQLite; more would only share the same disk
 CONNECTIONS = 10  # to PostgreSQL per process; it allows 100 in all as it comes
@@ -44,8 +46,11 @@ class Database(Protocol):
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction that changes nothing."""
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in a transaction: all of it happens, or nothing."""
+    async def write(self, work: Callable[[Connection], T], done: Done | None = None) -> T:
+        """Run `work` in a transaction: all of it happens, or nothing.
+
+        `done` is called in the event loop when it has happened, whoever was cancelled meanwhile.
+        """
 
     async def close(self) -> None:
         """Close every connection."""
@@ -75,9 +80,18 @@ class SQLite:
         """Run `work` beside other readers and the writer; it sees one moment."""
         return await to_thread.run_sync(self._run, self._reader, work, limiter=self._reading)
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], done: Done | None = None) -> T:
         """Run `work` when its turn has come."""
-        return await to_thread.run_sync(self._run, self._writer, work, limiter=self._writing)
+        loop = asyncio.get_running_loop()
+
+        def run() -> T:
+            result = self._run(self._writer, work)
+            if done is not None:
+                # From here: after a bare `task.cancel()` nobody waits for this thread.
+                loop.call_soon_threadsafe(done)
+            return result
+
+        return await to_thread.run_sync(run, limiter=self._writing)
 
     async def close(self) -> None:
         """Close every connection; the last one tidies the log into the file."""
@@ -109,9 +123,12 @@ class Postgres:
         """Run `work` on one of the connections; it sees one moment."""
         return await self._run(self._snapshots, work)
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], done: Done | None = None) -> T:
         """Run `work` on one of the connections; leaving it early rolls it back."""
-        return await self._run(self._engine, work)
+        result = await self._run(self._engine, work)
+        if done is not None:
+            done()
+        return result
 
     async def close(self) -> None:
         """Close every connection."""

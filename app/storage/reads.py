@@ -20,7 +20,7 @@ from app.storage.rows import EXECUTIONS, ExecutionRow, OutputRow
 
 Conditions = list[ColumnElement[bool]]
 
-_EXECUTION = select(
+EXECUTION = select(
     ExecutionRow.id,
     ExecutionRow.owner,
     ExecutionRow.status,
@@ -29,6 +29,7 @@ _EXECUTION = select(
     ExecutionRow.limits,
     ExecutionRow.executor,
     ExecutionRow.attempt,
+    ExecutionRow.interactive,
     ExecutionRow.created_at,
     ExecutionRow.started_at,
     ExecutionRow.finished_at,
@@ -41,7 +42,7 @@ _NAMED = (
     ExecutionRow.owner == bindparam("owner"),
     ExecutionRow.id.in_(bindparam("ids", expanding=True)),
 )
-_NAMED_EXECUTIONS = _EXECUTION.where(*_NAMED)
+_NAMED_EXECUTIONS = EXECUTION.where(*_NAMED)
 _NAMED_PROGRAMS = select(
     ExecutionRow.id,
     ExecutionRow.language,
@@ -159,7 +160,7 @@ class _Walk:
 
     def slice(self) -> Select[*tuple[Any, ...]]:
         """Select what lies between the cursors, one more than asked for."""
-        statement = _EXECUTION.where(*self.conditions).limit(self.size + 1)
+        statement = EXECUTION.where(*self.conditions).limit(self.size + 1)
         if self.near is not None:
             statement = statement.where(~self._until(self.near))
         if self.far is not None:

@@ -75,6 +75,7 @@ class ExecutionRow(Base):
     language_version: Mapped[str | None]
     executor: Mapped[str]
     attempt: Mapped[int]
+    interactive: Mapped[bool]
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -144,5 +145,20 @@ class OutputRow(Base):
     data: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class InputRow(Base):
+    """A piece of input that was sent while the program ran, in the order of `seq`."""
+
+    __tablename__ = "execution_input"
+
+    execution_id: Mapped[UUID] = mapped_column(
+        ForeignKey(ExecutionRow.id, ondelete="CASCADE"), primary_key=True
+    )
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    is_read: Mapped[bool]
+    is_last: Mapped[bool]
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 EXECUTIONS = Base.metadata.tables[ExecutionRow.__tablename__]
 OUTPUT = Base.metadata.tables[OutputRow.__tablename__]
+INPUT = Base.metadata.tables[InputRow.__tablename__]

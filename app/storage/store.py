@@ -1,20 +1,28 @@
 """The history of executions, on SQLite and on PostgreSQL."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection
 
+from app.domain.errors import InputRefusal
+from app.domain.events import EventPage
 from app.domain.execution import Execution, Outcome, Program, Transcript
 from app.domain.history import Filter, Page, Stats, Window
 from app.domain.ports import Placement
-from app.storage import reads, writes
+from app.storage import events, reads, typed, writes
 from app.storage.engine import open_database
+from app.storage.feed import open_feed
 from app.storage.mapping import Lease, LogEntry
+from app.storage.typed import TypedInput
+from app.storage.writes import Note
 
-__all__ = ["Lease", "LogEntry", "Store"]
+__all__ = ["Lease", "LogEntry", "Store", "TypedInput"]
+
+T = TypeVar("T")
 
 
 class Store:
@@ -25,6 +33,7 @@ class Store:
 
     def __init__(self, url: str | URL) -> None:
         self._database = open_database(url)
+        self.feed = open_feed(url)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -37,12 +46,12 @@ class Store:
     async def insert(self, execution: Execution, program: Program, lease: Lease) -> None:
         """Add an execution that has not ended; the holder of the lease works on it."""
         work = partial(writes.create, execution=execution, program=program, lease=lease)
-        await self._database.write(work)
+        await self._change(work)
 
     async def mark_running(self, id: UUID, *, at: datetime, lease: Lease) -> bool:
         """Say that an execution has begun; False unless it is queued and held by `lease.holder`."""
         work = partial(writes.mark_running, id=id, at=at, lease=lease)
-        return await self._database.write(work)
+        return await self._change(work)
 
     async def place(self, id: UUID, placement: Placement, *, holder: str) -> bool:
         """Remember where an execution is about to run; False when another one holds it."""
@@ -52,7 +61,7 @@ class Store:
     async def append(self, id: UUID, entries: Sequence[LogEntry], *, holder: str) -> bool:
         """Add to the log; False and nothing added when it has ended or another one holds it."""
         work = partial(writes.append, id=id, entries=entries, holder=holder)
-        return await self._database.write(work)
+        return await self._change(work)
 
     async def finish(
         self,
@@ -68,7 +77,7 @@ class Store:
         False and nothing changed when it has ended already or another one holds it.
         """
         work = partial(writes.finish, id=id, outcome=outcome, at=at, entries=entries, holder=holder)
-        return await self._database.write(work)
+        return await self._change(work)
 
     async def renew(self, lease: Lease) -> int:
         """Put off the expiry of all that the holder works on; return how many these are."""
@@ -85,6 +94,34 @@ class Store:
         work = partial(
             writes.abandon, holder=holder, outcome=outcome, at=at, expired_before=expired_before
         )
+        return await self._change(work)
+
+    async def events(self, owner: str, id: UUID, *, after: int, limit: int) -> EventPage | None:
+        """Return what happened to an execution after an event, or None when there is none.
+
+        At most `limit` events, and about a mebibyte of output.
+        """
+        read = partial(events.page, owner=owner, id=id, after=after, limit=limit)
+        return await self._database.read(read)
+
+    async def type_in(
+        self, owner: str, id: UUID, data: bytes, *, is_last: bool
+    ) -> InputRefusal | None:
+        """Keep input for an execution, after what was sent before; or tell why not.
+
+        Raises:
+            NoSuchExecution: the owner has none with this id.
+        """
+        work = partial(typed.add, owner=owner, id=id, data=data, is_last=is_last)
+        return await self._change(work)
+
+    async def typed(self, id: UUID, *, after: int) -> tuple[TypedInput, ...]:
+        """Return the input for an execution that comes after a piece."""
+        return await self._database.read(partial(typed.pieces, id=id, after=after))
+
+    async def mark_read(self, id: UUID, seq: int, *, holder: str) -> bool:
+        """Say that the program has taken its input up to a piece; False when another holds it."""
+        work = partial(typed.mark_read, id=id, seq=seq, holder=holder)
         return await self._database.write(work)
 
     async def executions(self, owner: str, ids: Sequence[UUID]) -> dict[UUID, Execution]:
@@ -112,3 +149,14 @@ class Store:
     async def stats(self, owner: str, filter: Filter) -> Stats:
         """Return counts and wall-clock percentiles of the owner's executions that match."""
         return await self._database.read(partial(reads.stats, owner=owner, filter=filter))
+
+    async def _change(self, work: Callable[[Connection, Note], T]) -> T:
+        """Do the work and tell who waits for what it notes, all of it or nothing."""
+        notes: list[str] = []
+
+        def change(connection: Connection) -> T:
+            result = work(connection, notes.append)
+            self.feed.announce(connection, notes)
+            return result
+
+        return await self._database.write(change, partial(self.feed.committed, notes))

@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("language_version", sa.String(), nullable=True),
         sa.Column("executor", sa.String(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("interactive", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
@@ -59,6 +60,21 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("execution_id", "seq", name="pk_execution_output"),
     )
+    op.create_table(
+        "execution_input",
+        sa.Column("execution_id", sa.Uuid(), nullable=False),
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("is_read", sa.Boolean(), nullable=False),
+        sa.Column("is_last", sa.Boolean(), nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["execution_id"],
+            ["executions.id"],
+            name="fk_execution_input_execution_id_executions",
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("execution_id", "seq", name="pk_execution_input"),
+    )
 
 
 def create_partial_index(present: str, *columns: str) -> None:
@@ -74,5 +90,6 @@ def create_partial_index(present: str, *columns: str) -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("execution_input")
     op.drop_table("execution_output")
     op.drop_table("executions")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import anyio
 from sqlalchemy import event
 from uuid6 import uuid7
 
@@ -119,6 +120,15 @@ def listening(target: object, name: str, listener: Callable[..., object]) -> Ite
         yield
     finally:
         event.remove(target, name, listener)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Look again and again: what is waited for rings no bell."""
+    with anyio.fail_after(30):
+        while True:
+            if condition():
+                return
+            await anyio.sleep(0.01)
 
 
 def files(folder: Path) -> list[Path]:

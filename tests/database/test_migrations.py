@@ -24,7 +24,7 @@ from app.storage.store import Store
 
 from .samples import HOLDER, OWNER, entry, files, queued
 
-TABLES = {"alembic_version", "executions", "execution_output"}
+TABLES = {"alembic_version", "executions", "execution_input", "execution_output"}
 
 
 async def tables(url: str) -> set[str]:

@@ -125,7 +125,7 @@ async def test_a_full_disk_leaves_nothing_stuck_when_there_is_room_again(small_d
     async with serving(small_disk) as (server, api):
         id = (await api.run(source, waitMs=0))["id"]
         await anyio.to_thread.run_sync(fill, small_disk)
-        await server.says("outcome not stored yet")
+        await server.says("not stored yet")
         error = await api.fail(EXECUTE + ALL, input={"language": "PYTHON", "source": large})
         assert error["extensions"]["code"] == "UNAVAILABLE"
         assert (await api.look(id))["status"] == "RUNNING"

@@ -127,3 +127,44 @@ async def test_what_could_not_be_written_is_kept_in_its_place() -> None:
     log.failure = None
     await batch.flush()
     assert log.entries == [(1, out(b"a")), (2, err(b"bc"))]
+
+
+async def test_a_character_is_not_cut_in_two() -> None:
+    log = Log()
+    batch = Batch(log.write)
+    euro = "€".encode()
+    await batch.emit(out(b"a" + euro[:1]))
+    await batch.flush()
+    await batch.emit(err(b"!"))
+    await batch.emit(out(euro[1:2]))
+    await batch.flush()
+    await batch.emit(out(euro[2:] + b"b"))
+    await batch.flush()
+    assert log.entries == [(1, out(b"a")), (2, err(b"!")), (3, out(euro + b"b"))]
+
+
+async def test_what_is_no_character_passes_at_once() -> None:
+    log = Log()
+    batch = Batch(log.write)
+    for piece in (b"\xff", b"\xe2\x28", b"\x80", b"\xed\xa0", b"\xc0"):
+        await batch.emit(out(piece))
+    await batch.flush()
+    assert log.entries == [(1, out(b"\xff\xe2\x28\x80\xed\xa0\xc0"))]
+
+
+async def test_the_beginning_of_a_character_is_not_lost_at_the_end() -> None:
+    batch = Batch(Log().write)
+    await batch.emit(out(b"a\xf0\x9f\x98"))
+    await batch.flush()
+    [last] = batch.take()
+    assert (last.seq, last.output) == (2, out(b"\xf0\x9f\x98"))
+
+
+async def test_a_large_piece_becomes_entries_of_whole_characters() -> None:
+    log = Log()
+    text = "€" * FLUSH_SIZE
+    await Batch(log.write).emit(out(text.encode()))
+    pieces = [output.data for _, output in log.entries]
+    assert "".join(piece.decode() for piece in pieces) == text
+    assert max(map(len, pieces)) <= FLUSH_SIZE
+    assert len(pieces) == 4

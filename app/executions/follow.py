@@ -1,0 +1,95 @@
+"""Following executions: replay and live are one path.
+
+A follower takes the bell, reads what there is after the last event it has seen, and waits for the
+bell when there is nothing. So a late, a second and a returning one see the same events once, in
+order. It holds no connection while it waits, and nobody waits for it.
+"""
+
+from collections.abc import AsyncGenerator, Iterable
+from datetime import UTC, datetime
+from uuid import UUID
+
+import anyio.lowlevel
+
+from app.domain.errors import NoSuchExecution
+from app.domain.events import Event
+from app.domain.execution import UNFINISHED, Execution, Status
+from app.domain.history import Filter, Order, Window
+from app.storage.feed import changes_of, events_of
+from app.storage.store import Store
+
+PAGE = 64  # events read at once: in the worst case 4 MiB for a follower
+SESSION_PAGE = 100  # executions read at once
+MOST_KNOWN = 1000  # executions of a session whose last status is remembered
+
+
+async def follow(store: Store, owner: str, id: UUID, after: int) -> AsyncGenerator[Event, None]:
+    """Yield the events after a number, until the end of the execution.
+
+    Raises:
+        NoSuchExecution: there is none, or it was deleted.
+    """
+    with store.feed.bell(events_of(id)) as bell:
+        while True:
+            page = await store.events(owner, id, after=after, limit=PAGE)
+            if page is None:
+                raise NoSuchExecution
+            for event in page.events:
+                after = event.sequence
+                yield event
+                # A flood comes from memory: others must have their turn.
+                await anyio.lowlevel.checkpoint()
+            if page.is_over:
+                return
+            if not page.has_more:
+                await bell.wait()
+
+
+async def follow_session(
+    store: Store, owner: str, session_id: str
+) -> AsyncGenerator[Execution, None]:
+    """Yield those that have not ended, oldest first; then each that is created or changes.
+
+    Its statuses may be joined: who is told of a change reads what is true by then.
+    """
+    known: dict[UUID, tuple[Status, int]] = {}
+    since = datetime.now(UTC)
+    with store.feed.bell(changes_of(owner, session_id)) as bell:
+        changed: frozenset[str] | None = None
+        while True:
+            if changed is None:
+                found = await _look_around(store, owner, session_id, known, since)
+            else:
+                found = await _look_at(store, owner, map(UUID, changed))
+            for execution in found:
+                state = execution.status, execution.attempt
+                if known.pop(execution.id, None) != state:
+                    yield execution
+                    await anyio.lowlevel.checkpoint()
+                known[execution.id] = state
+            while len(known) > MOST_KNOWN:
+                del known[next(iter(known))]
+            changed = await bell.wait()
+
+
+async def _look_around(
+    store: Store,
+    owner: str,
+    session_id: str,
+    known: Iterable[UUID],
+    since: datetime,
+) -> list[Execution]:
+    """Read whatever may be news: the unfinished, the newest, and what we spoke of before."""
+    window = Window(size=SESSION_PAGE, order=Order.NEWEST_FIRST)
+    unfinished = Filter(session_id=session_id, statuses=frozenset(UNFINISHED))
+    recent = Filter(session_id=session_id, created_after=since)
+    found = {one.id: one for one in await _look_at(store, owner, known)}
+    for filter in (unfinished, recent):
+        page = await store.page(owner, filter, window)
+        found |= {one.id: one for one in page.executions}
+    return [found[id] for id in sorted(found)]
+
+
+async def _look_at(store: Store, owner: str, ids: Iterable[UUID]) -> list[Execution]:
+    found = await store.executions(owner, sorted(ids))
+    return [found[id] for id in sorted(found)]
