@@ -11,12 +11,13 @@ help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: ## Install what a server needs into .venv, and build GraphiQL
-	@$(PYTHON) scripts/install.py run
+	@$(PYTHON) scripts/install.py run --again
 
 install-dev: ## Install what tests and checks need as well
 	@$(PYTHON) scripts/install.py dev
 
-run: install ## Install, migrate the database and serve on http://127.0.0.1:8000
+run: ## Install, migrate the database and serve on http://127.0.0.1:8000
+	@$(PYTHON) scripts/install.py run
 	@$(BIN)/greenroom migrate
 	@exec $(BIN)/greenroom serve
 

@@ -3,8 +3,11 @@
 Runs on any Python from 3.11 with nothing but the standard library. What is up to date is left
 alone, so a second call costs a tenth of a second.
 
-    python3 scripts/install.py run    what `make run` needs
-    python3 scripts/install.py dev    and what the tests and checks need
+    python3 scripts/install.py run           what `make run` needs
+    python3 scripts/install.py dev           and what the tests and checks need
+    python3 scripts/install.py run --again   and GraphiQL, though it could not be built before
+
+Annotations are quoted: an older Python must come as far as being told that it is too old.
 """
 
 import hashlib
@@ -24,33 +27,45 @@ LOCKS = {"run": "requirements.txt", "dev": "requirements-dev.txt"}
 NEWEST_TRIED = (3, 11)
 NOT_SOURCE = {"node_modules", "dist"}
 
+_NO_PIP = "`apt install python3-venv`, or set PYTHON to another one: `make run PYTHON=python3.12`"
+_NO_REGISTRY = "check the network, or point PIP_INDEX_URL at a registry that can be reached"
+_NO_NPM = "check the network, or point npm_config_registry at a registry that can be reached"
+_FORGED = "the registry gave another file than the lock names: do not use it"
+
+# By what a tool or the system says, in small letters; the first that is found counts.
 REMEDIES = {
-    "No space left on device": "the disk is full: free some space and try again",
-    "ensurepip is not": "this Python cannot make environments: `apt install python3-venv`, or set "
-    "PYTHON to another one, such as `make run PYTHON=python3.12`",
-    "No module named venv": "this Python has no venv module: `apt install python3-venv`",
-    "No module named ensurepip": "this Python cannot make environments: `apt install python3-venv`",
-    "Temporary failure in name resolution": "the package registry cannot be reached: check the "
-    "network, or point PIP_INDEX_URL at a registry that can be",
-    "Could not find a version": "the package registry cannot be reached or lacks a package: check "
-    "the network, or point PIP_INDEX_URL at a complete registry",
-    "DO NOT MATCH THE HASHES": "the registry gave another file than the lock names: do not use it",
-    "Permission denied": "this user may not write here: check who owns this folder and `.venv`",
+    "no space left on device": "the disk is full: free some space and try again",
+    "read-only file system": "nothing can be written here: use a folder on another file system",
+    "permission denied": "this user may not write here: check who owns this folder and `.venv`",
+    "no module named venv": f"this Python has no venv module: {_NO_PIP}",
+    "no module named ensurepip": f"this Python cannot make environments: {_NO_PIP}",
+    "do not match the hashes": _FORGED,
+    "npm error code eintegrity": _FORGED,
+    "could not find a version": f"the registry is out of reach or lacks a package: {_NO_REGISTRY}",
+    "max retries exceeded": f"the package registry is out of reach: {_NO_REGISTRY}",
+    "read timed out": f"the package registry is too slow: {_NO_REGISTRY}",
+    "npm error 404": f"the npm registry is incomplete: {_NO_NPM}",
+    "failed, reason:": f"the npm registry is out of reach: {_NO_NPM}",
 }
+RETRY = "`make install` tries again"
 
 
 class InstallError(Exception):
     """A step failed; the message says what to do."""
 
 
-def main(kind: str) -> None:
-    """Bring everything up to date."""
+def main(kind: str, *, again: bool) -> None:
+    """Bring everything up to date; `again` also what failed the last time and can be lived without.
+
+    Raises:
+        InstallError: it could not be done.
+    """
     if sys.version_info < NEWEST_TRIED:
         message = f"Greenroom needs Python 3.11 or newer; {sys.executable} is older."
         raise InstallError(message)
     make_environment()
     install_packages(kind)
-    build_page()
+    build_page(again=again)
     write_env()
 
 
@@ -58,9 +73,11 @@ def make_environment() -> None:
     """Make `.venv`, or make it anew when its Python is gone."""
     if (BIN / "python").exists() and (BIN / "pip").exists():
         return
-    say("making .venv")
+    say("making .venv ...")
     shutil.rmtree(VENV, ignore_errors=True)
-    run([sys.executable, "-m", "venv", str(VENV)])
+    # In two steps: in one, venv keeps to itself why the second failed.
+    run([sys.executable, "-m", "venv", "--without-pip", str(VENV)])
+    run([str(BIN / "python"), "-Im", "ensurepip", "--upgrade", "--default-pip"])
 
 
 def install_packages(kind: str) -> None:
@@ -71,7 +88,7 @@ def install_packages(kind: str) -> None:
     stamps = [VENV / f".installed-{each}" for each in ("dev", kind)]
     if any(is_stamped(stamp, wanted_for(stamp)) for stamp in stamps):
         return
-    say(f"installing packages from {lock.name}; the first time takes a minute")
+    say(f"installing packages from {lock.name}; the first time takes a minute ...")
     pip = [str(BIN / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     # The lock is whole, so nothing is to be resolved; pip's resolver also trips over a dependency
     # with an extra (`coverage[toml]`) once a newer release than the locked one is out.
@@ -86,25 +103,37 @@ def wanted_for(stamp: Path) -> str:
     return digest([ROOT / LOCKS[kind], ROOT / "pyproject.toml"])
 
 
-def build_page() -> None:
-    """Build GraphiQL with the npm that came with the packages; the server runs without it too."""
+def build_page(*, again: bool) -> None:
+    """Build GraphiQL with the npm that came with the packages; the server runs without it too.
+
+    What failed is not tried again with every start: behind some walls it takes minutes.
+    """
     sources = [
         path
         for path in sorted(PAGE_SOURCE.rglob("*"))
         if path.is_file() and NOT_SOURCE.isdisjoint(path.relative_to(PAGE_SOURCE).parts)
     ]
-    wanted, stamp = digest(sources), PAGE / ".built"
+    wanted, stamp, failed = digest(sources), PAGE / ".built", VENV / ".page-failed"
     if is_stamped(stamp, wanted):
         return
-    say("building GraphiQL")
-    environment = os.environ | {"PATH": f"{BIN}:{os.environ.get('PATH', '')}"}
+    if is_stamped(failed, wanted) and not again:
+        say(f"GraphiQL is not built; {RETRY}")
+        return
+    say("building GraphiQL ...")
     try:
-        run([str(BIN / "npm"), "ci", "--no-progress"], PAGE_SOURCE, environment)
-        run([str(BIN / "npm"), "run", "build"], PAGE_SOURCE, environment)
+        npm("ci", "--no-progress")
+        npm("run", "build")
     except InstallError as error:
-        say(f"GraphiQL was not built, so browsers get a page that says so: {error}")
+        say(f"GraphiQL was not built, and browsers get a page that says so: {error}. {RETRY}")
+        failed.write_text(wanted)
         return
     stamp.write_text(wanted)
+
+
+def npm(*arguments: str) -> None:
+    """Run npm where the page is made."""
+    environment = os.environ | {"PATH": f"{BIN}:{os.environ.get('PATH', '')}"}
+    run([str(BIN / "npm"), *arguments], PAGE_SOURCE, environment)
 
 
 def write_env() -> None:
@@ -112,15 +141,23 @@ def write_env() -> None:
     target = ROOT / ".env"
     if target.exists():
         return
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    # Under another name until it is whole.
+    part = ROOT / ".env.part"
+    part.unlink(missing_ok=True)
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write((ROOT / ".env.example").read_text())
+    part.rename(target)
 
 
 def run(
-    command: list[str], folder: Path = ROOT, environment: "dict[str, str] | None" = None
+    command: "list[str]", folder: Path = ROOT, environment: "dict[str, str] | None" = None
 ) -> None:
-    """Run a step; its output is shown only when it fails."""
+    """Run a step; its output is shown only when it fails.
+
+    Raises:
+        InstallError: it failed.
+    """
     try:
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, check=False
@@ -130,8 +167,13 @@ def run(
     if done.returncode != 0:
         said = f"{done.stdout}\n{done.stderr}".strip()
         print(said, file=sys.stderr)
-        remedy = next((text for sign, text in REMEDIES.items() if sign in said), None)
-        raise InstallError(remedy or f"`{' '.join(command)}` failed; its output is above")
+        unknown = f"`{' '.join(command)}` failed; its output is above"
+        raise InstallError(remedy_for(said) or unknown)
+
+
+def remedy_for(said: str) -> "str | None":
+    """Find what to do about what a tool said."""
+    return next((text for sign, text in REMEDIES.items() if sign in said.lower()), None)
 
 
 def digest(paths: "Iterable[Path]") -> str:
@@ -149,11 +191,14 @@ def is_stamped(stamp: Path, wanted: str) -> bool:
 
 def say(text: str) -> None:
     """Tell what takes long."""
-    print(f"greenroom: {text} ...", flush=True)
+    print(f"greenroom: {text}", flush=True)
 
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1])
-    except (InstallError, OSError) as failure:
+        main(sys.argv[1], again="--again" in sys.argv)
+    except InstallError as failure:
         sys.exit(f"greenroom: {failure}")
+    except OSError as failure:
+        remedy = remedy_for(str(failure))
+        sys.exit(f"greenroom: {failure}{f': {remedy}' if remedy else ''}")

@@ -16,8 +16,8 @@ PAGE = ROOT / "app/api/graphiql/index.html"
 
 @pytest.fixture(scope="session")
 def graphiql() -> None:
-    """Build the page as `make install` does; what is up to date is left alone."""
-    build_page()
+    """Build the page as `make run` does; what is up to date is left alone."""
+    build_page(again=False)
     if not PAGE.exists():
         pytest.skip("GraphiQL could not be built; `make install` says why")
 
