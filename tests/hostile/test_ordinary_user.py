@@ -18,6 +18,7 @@ ESSENTIAL = (
     "tests/contract/test_ends.py",
     "tests/contract/test_isolation.py",
     "tests/hostile/test_attacks.py",
+    "tests/wire/test_adapter.py::test_a_program_runs_and_its_bytes_are_exact",
 )
 # Of what lasts until a clock runs out only the memory bombs: who weighs them differs.
 ESSENTIAL_NAMES = "not exhaustion or memory"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.executors.local.stage import HOST_ETC
-from app.executors.modal.loopback.host import Host
+from app.executors.modal.loopback.host import PROGRAM_UID, Host
 
 PATH = "/usr/local/bin:/opt/bin:/usr/bin:/bin"
 _NAMESPACES = ("user", "pid", "net", "ipc", "uts", "cgroup")
@@ -52,7 +52,7 @@ def command_line(host: Host, descriptors: Descriptors, *, disk: int) -> list[str
     python = str(host.interpreter.executable)
     return [
         str(host.stage.bubblewrap),
-        *_isolation(),
+        *_isolation(host),
         *_descriptors(host, descriptors),
         *_system(),
         *_etc(host),
@@ -64,9 +64,12 @@ def command_line(host: Host, descriptors: Descriptors, *, disk: int) -> list[str
     ]
 
 
-def _isolation() -> Iterator[str]:
+def _isolation(host: Host) -> Iterator[str]:
+    # Where only one id can be mapped, it is the programs' own: a root that can take no other user
+    # would be no root to a supervisor.
+    uid = "0" if host.has_two_uids else str(PROGRAM_UID)
     yield from (f"--unshare-{name}" for name in _NAMESPACES)
-    yield from ("--uid", "0", "--gid", "0", "--hostname", "modal")
+    yield from ("--uid", uid, "--gid", uid, "--hostname", "modal")
     yield from ("--as-pid-1", "--die-with-parent", "--new-session", "--clearenv")
     yield from ("--cap-drop", "ALL")
     for capability in _CAPABILITIES:
