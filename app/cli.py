@@ -3,6 +3,8 @@
 import json
 import sys
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, NoReturn
 
 import anyio
@@ -11,10 +13,13 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
 from rich.table import Table
 
 from app.api.schema import schema as graphql_schema
 from app.domain.errors import Check, ExecutorError, Unavailable
+from app.executions.retention import purge as erase_old
+from app.executions.retention import tidy
 from app.executors.local.doctor import examine
 from app.executors.modal.credentials import WHERE, BadToken
 from app.languages import all_languages
@@ -24,6 +29,7 @@ from app.settings import Settings
 from app.settings_text import as_env_file, as_markdown, variable
 from app.storage.errors import StorageError
 from app.storage.migrations import migrate as migrate_database
+from app.storage.store import Store
 from app.version import VERSION
 
 app = typer.Typer(
@@ -88,6 +94,49 @@ def migrate() -> None:
     except StorageError as error:
         _fail(str(error))
     out.print("The database is up to date.")
+
+
+@app.command()
+def purge(
+    days: Annotated[
+        float | None,
+        typer.Option(min=0, max=36_500, help="How old; GREENROOM_RETENTION_DAYS if left out."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Only count.")] = False,  # noqa: FBT002 - a flag
+    as_json: AsJson = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Erase executions that are older than so many days; servers may run meanwhile."""
+    settings = _settings()
+    age = settings.retention if days is None else timedelta(days=days)
+    if age is None:
+        _fail("Say how old with --days, or set GREENROOM_RETENTION_DAYS.")
+    before = datetime.now(UTC) - age
+    try:
+        count = anyio.run(_purge, settings, before, dry_run)
+    except StorageError as error:
+        _fail(str(error))
+    if as_json:
+        facts = {"before": before.isoformat(), "count": count, "dry_run": dry_run}
+        print(json.dumps(facts))  # noqa: T201
+    else:
+        what = "would be erased" if dry_run else "erased"
+        out.print(f"{count} executions from before {before:%Y-%m-%d %H:%M} UTC {what}.")
+
+
+async def _purge(settings: Settings, before: datetime, dry_run: bool) -> int:  # noqa: FBT001
+    store = Store(settings.database_url.get_secret_value())
+    try:
+        total = await store.count_before(before)
+        if dry_run:
+            return total
+        with Progress(console=err, transient=True) as progress:
+            task = progress.add_task("Erasing old executions ...", total=total)
+            count = await erase_old(store, before, partial(progress.advance, task))
+            progress.update(task, description="Tidying the files ...")
+            await tidy(store)
+    finally:
+        await store.close()
+    return count
 
 
 @app.command()

@@ -22,6 +22,7 @@ from app.api.schema import schema
 from app.domain.errors import Check
 from app.domain.language import Toolchain
 from app.domain.ports import Executor
+from app.executions.retention import open_eraser
 from app.executions.room import Room
 from app.executions.service import open_service
 from app.executors.local.executor import LocalExecutor
@@ -207,8 +208,9 @@ async def open_services(
                 drain=settings.drain,
                 idle=settings.interactive_idle,
             ) as executions,
+            open_eraser(store, executions, retention=settings.retention) as eraser,
         ):
-            yield Services(executions=executions, history=store, languages=LANGUAGES)
+            yield Services(executions=executions, history=store, eraser=eraser, languages=LANGUAGES)
     finally:
         await store.close()
 

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import fields
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -81,6 +82,9 @@ class Settings(BaseSettings):
         description="Wall time of an interactive program: default and highest.",
     )
     drain: Seconds = Field(10.0, description="How long a stopping server lets programs end.")
+    retention_days: Annotated[float, Field(gt=0, le=36_500)] | None = Field(
+        None, description="After how many days executions are erased; unset: never."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="How much is logged."
     )
@@ -162,6 +166,11 @@ class Settings(BaseSettings):
         return read_token(
             id=self.modal_token_id, secret=self.modal_token_secret, both=self.modal_api_key
         )
+
+    @property
+    def retention(self) -> timedelta | None:
+        """How long executions are kept, or None for as long as there is room."""
+        return None if self.retention_days is None else timedelta(days=self.retention_days)
 
     @property
     def rules(self) -> Rules:

@@ -11,6 +11,7 @@ from app.api.errors import BadArgumentError
 from app.domain.execution import Program, Transcript
 from app.domain.language import Language
 from app.domain.limits import MIB, describe_size
+from app.executions.retention import Eraser
 from app.executions.service import ExecutionService
 from app.storage.errors import StorageError
 from app.storage.store import Store
@@ -29,6 +30,7 @@ class Services:
 
     executions: ExecutionService
     history: Store
+    eraser: Eraser
     languages: Mapping[str, Language]
 
 
@@ -39,6 +41,7 @@ class Context:
         self.owner = owner
         self.executions = services.executions
         self.history = services.history
+        self.eraser = services.eraser
         self.languages = services.languages
         self.programs: DataLoader[UUID, Program | None] = DataLoader(self._load_programs)
         self.transcripts: DataLoader[UUID, Transcript] = DataLoader(self._load_transcripts)

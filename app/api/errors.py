@@ -30,6 +30,7 @@ class UserErrorCode(Enum):
     SERVER_BUSY = enum_value("SERVER_BUSY", description="See `ServerBusy`.")
     NOT_FOUND = enum_value("NOT_FOUND", description="See `NotFound`.")
     NOT_RUNNING = enum_value("NOT_RUNNING", description="See `NotRunning`.")
+    STILL_RUNNING = enum_value("STILL_RUNNING", description="See `StillRunning`.")
 
 
 @strawberry.interface(
@@ -77,6 +78,11 @@ class NotRunning(UserError):
     pass
 
 
+@strawberry.type(description="Executions that have not ended and could not be stopped.")
+class StillRunning(UserError):
+    execution_ids: list[strawberry.ID] = strawberry.field(description="Which ones.")
+
+
 IMPLEMENTATIONS = (
     InvalidInput,
     LimitTooHigh,
@@ -84,6 +90,7 @@ IMPLEMENTATIONS = (
     ServerBusy,
     NotFound,
     NotRunning,
+    StillRunning,
 )
 
 

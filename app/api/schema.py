@@ -9,6 +9,7 @@ from strawberry.types import ExecutionContext
 
 from app.api.context import Info
 from app.api.enums import ExecutionOrder
+from app.api.erasing import DeleteExecutionsInput, DeleteExecutionsPayload
 from app.api.errors import (
     IMPLEMENTATIONS,
     NotFound,
@@ -43,6 +44,8 @@ Where = Annotated[ExecutionFilter | None, strawberry.argument(description="Which
 Sorted = Annotated[ExecutionOrder | None, strawberry.argument(description="How they are sorted.")]
 Run = Annotated[ExecuteCodeInput, strawberry.argument(description="What to run, and how.")]
 Stop = Annotated[CancelExecutionInput, strawberry.argument(description="What to stop.")]
+
+Erase = Annotated[DeleteExecutionsInput, strawberry.argument(description="What to erase.")]
 
 
 async def _find(info: Info, id: strawberry.ID) -> Execution | None:
@@ -132,6 +135,17 @@ class Mutation:
         return CancelExecutionPayload(
             execution=Execution.of(found) if found else None, errors=_cancel_errors(found)
         )
+
+    @strawberry.mutation(
+        description="Erase executions with their programs, input and output; what still runs is "
+        "stopped first. Nothing of them is left in the database."
+    )
+    async def delete_executions(self, info: Info, input: Erase) -> DeleteExecutionsPayload:
+        try:
+            chosen = input.chosen(info.context.owner)
+        except Rejected as rejected:
+            return DeleteExecutionsPayload.refused(rejected)
+        return DeleteExecutionsPayload.of(await info.context.eraser.erase(chosen))
 
 
 def _cancel_errors(found: ExecutionRecord | None) -> list[UserError]:

@@ -124,6 +124,10 @@ class Submission:
     metadata: Mapping[str, Any] | None = None
     interactive: bool = False
     """Whether input may be sent while it runs."""
+    origin_id: UUID | None = None
+    """The execution that it repeats."""
+    idempotency_key: str | None = None
+    """A name of the owner's for this wish: sent again, it is the same wish."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +149,7 @@ class Execution:
     label: str | None = None
     metadata: Mapping[str, Any] | None = None
     interactive: bool = False
+    origin_id: UUID | None = None
     outcome: Outcome | None = None
 
 

@@ -29,6 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.storage.errors import StorageError, explained
+from app.storage.tidying import tidy
 
 T = TypeVar("T")
 Done: TypeAlias = Callable[[], None]
@@ -51,6 +52,9 @@ class Database(Protocol):
 
         `done` is called in the event loop when it has happened, whoever was cancelled meanwhile.
         """
+
+    async def tidy(self) -> bool:
+        """Make what was deleted unreadable on the disk; False when that must be tried again."""
 
     async def close(self) -> None:
         """Close every connection."""
@@ -93,10 +97,18 @@ class SQLite:
 
         return await to_thread.run_sync(run, limiter=self._writing)
 
+    async def tidy(self) -> bool:
+        """Overwrite and give back what was deleted, when its turn has come."""
+        return await to_thread.run_sync(self._tidy, limiter=self._writing)
+
     async def close(self) -> None:
         """Close every connection; the last one tidies the log into the file."""
         await to_thread.run_sync(self._reader.dispose)
         await to_thread.run_sync(self._writer.dispose)
+
+    def _tidy(self) -> bool:
+        with explained(self._url):
+            return tidy(self._writer)
 
     def _run(self, engine: Engine, work: Callable[[Connection], T]) -> T:
         with explained(self._url), engine.begin() as connection:
@@ -129,6 +141,10 @@ class Postgres:
         if done is not None:
             done()
         return result
+
+    async def tidy(self) -> bool:
+        """Leave it to autovacuum."""
+        return True
 
     async def close(self) -> None:
         """Close every connection."""
@@ -219,6 +235,8 @@ def sqlite_engine(
         cursor = connection.cursor()
         # Safe with WAL, and a commit need not wait for the disk.
         cursor.execute("PRAGMA synchronous = NORMAL")
+        # What is deleted is overwritten, also where a row only grew and moved.
+        cursor.execute("PRAGMA secure_delete = ON")
         cursor.execute(f"PRAGMA foreign_keys = {foreign_keys:d}")
         cursor.close()
 

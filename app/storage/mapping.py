@@ -57,6 +57,7 @@ def execution_values(execution: Execution, program: Program, lease: Lease) -> Va
         "started_at": execution.started_at,
         "session_id": execution.session_id,
         "label": execution.label,
+        "origin_id": execution.origin_id,
         "limits": _stored(_LIMITS, execution.limits),
         "metadata": None if execution.metadata is None else dict(execution.metadata),
         "args": list(program.args),
@@ -115,6 +116,7 @@ def execution_of(row: AnyRow) -> Execution:
         finished_at=row.finished_at,
         session_id=row.session_id,
         label=row.label,
+        origin_id=None if row.origin_id is None else plain(row.origin_id),
         metadata=row.metadata,
         outcome=None if row.outcome is None else _outcome(status, row.outcome),
     )

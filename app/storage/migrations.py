@@ -130,6 +130,8 @@ def _keep_log(connection: sqlite3.Connection) -> None:
     deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
+            # Before there is a table: pages that are no longer used can then be given back.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
             # SQLite does not wait here when two processes do this at once.

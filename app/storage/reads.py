@@ -35,6 +35,7 @@ EXECUTION = select(
     ExecutionRow.finished_at,
     ExecutionRow.session_id,
     ExecutionRow.label,
+    ExecutionRow.origin_id,
     ExecutionRow.metadata_.label("metadata"),
     ExecutionRow.outcome,
 )
@@ -111,13 +112,13 @@ def page(connection: Connection, owner: str, filter: Filter, window: Window) -> 
 
 def count(connection: Connection, owner: str, filter: Filter) -> int:
     """Return how many there are."""
-    statement = select(func.count()).select_from(ExecutionRow).where(*_match(owner, filter))
+    statement = select(func.count()).select_from(ExecutionRow).where(*match(owner, filter))
     return connection.execute(statement).scalar_one()
 
 
 def stats(connection: Connection, owner: str, filter: Filter) -> Stats:
     """Return counts and durations in two statements."""
-    conditions = _match(owner, filter)
+    conditions = match(owner, filter)
     statuses, languages = _counts(connection, conditions)
     p50, p95, p99 = connection.execute(_percentiles(conditions, 50, 95, 99)).one()
     return Stats(
@@ -130,7 +131,8 @@ def stats(connection: Connection, owner: str, filter: Filter) -> Stats:
     )
 
 
-def _match(owner: str, filter: Filter) -> Conditions:
+def match(owner: str, filter: Filter) -> Conditions:
+    """Return what the owner's executions fulfil that the filter lets through."""
     conditions = [ExecutionRow.owner == owner]
     if filter.statuses is not None:
         conditions.append(ExecutionRow.status.in_([status.value for status in filter.statuses]))
@@ -151,7 +153,7 @@ class _Walk:
     """A way through the history: from the near cursor towards the far one."""
 
     def __init__(self, owner: str, filter: Filter, window: Window) -> None:
-        self.conditions = _match(owner, filter)
+        self.conditions = match(owner, filter)
         self.size = window.size
         self.near, self.far = window.after, window.before
         if window.backward:

@@ -81,6 +81,10 @@ class ExecutionRow(Base):
     finished_at: Mapped[datetime | None]
     session_id: Mapped[str | None]
     label: Mapped[str | None]
+    # Which execution this one repeats; the link goes when that one is erased.
+    origin_id: Mapped[UUID | None] = mapped_column(ForeignKey("executions.id", ondelete="SET NULL"))
+    idempotency_key: Mapped[str | None]
+    fingerprint: Mapped[bytes | None] = mapped_column(LargeBinary)
     lease_holder: Mapped[str | None]
     lease_expires_at: Mapped[datetime | None]
     placement: Mapped[dict[str, Any] | None]
@@ -121,6 +125,22 @@ Index(
     ExecutionRow.id,
     sqlite_where=ExecutionRow.label.is_not(None),
     postgresql_where=ExecutionRow.label.is_not(None),
+)
+# A key belongs to one execution of its owner: whoever comes second finds it taken.
+Index(
+    None,
+    ExecutionRow.owner,
+    ExecutionRow.idempotency_key,
+    unique=True,
+    sqlite_where=ExecutionRow.idempotency_key.is_not(None),
+    postgresql_where=ExecutionRow.idempotency_key.is_not(None),
+)
+# What repeats an execution that is about to be erased.
+Index(
+    None,
+    ExecutionRow.origin_id,
+    sqlite_where=ExecutionRow.origin_id.is_not(None),
+    postgresql_where=ExecutionRow.origin_id.is_not(None),
 )
 # The unfinished: as long as the work in hand, however long the history.
 Index(

@@ -13,14 +13,15 @@ from app.domain.events import EventPage
 from app.domain.execution import Execution, Outcome, Program, Transcript
 from app.domain.history import Filter, Page, Stats, Window
 from app.domain.ports import Placement
-from app.storage import events, reads, typed, writes
+from app.storage import erasing, events, reads, typed, writes
 from app.storage.engine import open_database
+from app.storage.erasing import Chosen, Erased
 from app.storage.feed import open_feed
 from app.storage.mapping import Lease, LogEntry
 from app.storage.typed import TypedInput
 from app.storage.writes import Note
 
-__all__ = ["Lease", "LogEntry", "Store", "TypedInput"]
+__all__ = ["Chosen", "Erased", "Lease", "LogEntry", "Store", "TypedInput"]
 
 T = TypeVar("T")
 
@@ -123,6 +124,26 @@ class Store:
         """Say that the program has taken its input up to a piece; False when another holds it."""
         work = partial(typed.mark_read, id=id, seq=seq, holder=holder)
         return await self._database.write(work)
+
+    async def erase(self, chosen: Chosen) -> Erased:
+        """Erase some of an owner's executions that have ended: as many as take a moment."""
+        return await self._database.write(partial(erasing.erase_chosen, chosen=chosen))
+
+    async def erase_before(self, moment: datetime) -> Erased:
+        """Erase some of what was accepted before a moment and has ended, whoever owns it."""
+        return await self._database.write(partial(erasing.erase_before, moment=moment))
+
+    async def count_before(self, moment: datetime) -> int:
+        """Return how many `erase_before` would erase in all."""
+        return await self._database.read(partial(erasing.count_before, moment=moment))
+
+    async def unfinished(self, chosen: Chosen, most: int) -> tuple[UUID, ...]:
+        """Name those of an owner's executions that have not ended, up to so many."""
+        return await self._database.read(partial(erasing.unfinished, chosen=chosen, most=most))
+
+    async def tidy(self) -> bool:
+        """Make what was erased unreadable on the disk; False when that must be tried again."""
+        return await self._database.tidy()
 
     async def executions(self, owner: str, ids: Sequence[UUID]) -> dict[UUID, Execution]:
         """Return those of the owner's executions that there are."""

@@ -25,6 +25,9 @@ def upgrade() -> None:
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("session_id", sa.String(), nullable=True),
         sa.Column("label", sa.String(), nullable=True),
+        sa.Column("origin_id", sa.Uuid(), nullable=True),
+        sa.Column("idempotency_key", sa.String(), nullable=True),
+        sa.Column("fingerprint", sa.LargeBinary(), nullable=True),
         sa.Column("lease_holder", sa.String(), nullable=True),
         sa.Column("lease_expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("placement", sa.JSON(), nullable=True),
@@ -35,6 +38,12 @@ def upgrade() -> None:
         sa.Column("args", sa.JSON(), nullable=False),
         sa.Column("stdin", sa.LargeBinary(), nullable=False),
         sa.Column("source", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["origin_id"],
+            ["executions.id"],
+            name="fk_executions_origin_id_executions",
+            ondelete="SET NULL",
+        ),
         sa.PrimaryKeyConstraint("id", name="pk_executions"),
     )
     op.create_index(
@@ -44,6 +53,8 @@ def upgrade() -> None:
     )
     create_partial_index("session_id", "owner", "session_id", "id")
     create_partial_index("label", "owner", "label", "id")
+    create_partial_index("idempotency_key", "owner", "idempotency_key", unique=True)
+    create_partial_index("origin_id", "origin_id")
     create_partial_index("lease_holder", "lease_holder")
     op.create_table(
         "execution_output",
@@ -77,13 +88,14 @@ def upgrade() -> None:
     )
 
 
-def create_partial_index(present: str, *columns: str) -> None:
+def create_partial_index(present: str, *columns: str, unique: bool = False) -> None:
     """Index the rows where `present` is not null."""
     condition = sa.text(f"{present} IS NOT NULL")
     op.create_index(
         f"ix_executions_{'_'.join(columns)}",
         "executions",
         list(columns),
+        unique=unique,
         sqlite_where=condition,
         postgresql_where=condition,
     )

@@ -13,7 +13,7 @@ from app.cli import app
 from .server import greenroom, named
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("serve", "migrate", "doctor", "languages", "schema", "config", "version")
+COMMANDS = ("serve", "migrate", "purge", "doctor", "languages", "schema", "config", "version")
 
 
 def run(*arguments: str, folder: Path) -> str:
