@@ -8,7 +8,7 @@ import strawberry
 from strawberry.dataloader import DataLoader
 
 from app.api.errors import BadArgumentError
-from app.domain.execution import Program, Transcript
+from app.domain.execution import Execution, Program, Transcript
 from app.domain.language import Language
 from app.domain.limits import MIB, describe_size
 from app.executions.retention import Eraser
@@ -43,6 +43,7 @@ class Context:
         self.history = services.history
         self.eraser = services.eraser
         self.languages = services.languages
+        self.records: DataLoader[UUID, Execution | None] = DataLoader(self._load_executions)
         self.programs: DataLoader[UUID, Program | None] = DataLoader(self._load_programs)
         self.transcripts: DataLoader[UUID, Transcript] = DataLoader(self._load_transcripts)
         self._read = self._text = 0
@@ -68,6 +69,10 @@ class Context:
         except StorageError:
             return False
         return True
+
+    async def _load_executions(self, ids: Sequence[UUID]) -> list[Execution | None]:
+        found = await self.history.executions(self.owner, ids)
+        return [found.get(id) for id in ids]
 
     async def _load_programs(self, ids: Sequence[UUID]) -> list[Program | None]:
         self._count(ids)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from enum import Enum
-from typing import assert_never
+from typing import TYPE_CHECKING, Annotated, TypeAlias, assert_never
 
 import strawberry
 from graphql import GraphQLError
@@ -11,6 +11,12 @@ from strawberry import enum_value
 from app.api.enums import LanguageId
 from app.api.scalars import BigInt
 from app.domain import errors as domain
+from app.domain.execution import Execution as Record
+
+if TYPE_CHECKING:
+    from app.api.types import Execution
+
+ExecutionType: TypeAlias = Annotated["Execution", strawberry.lazy("app.api.types")]
 
 
 class BadArgumentError(GraphQLError):
@@ -30,6 +36,9 @@ class UserErrorCode(Enum):
     SERVER_BUSY = enum_value("SERVER_BUSY", description="See `ServerBusy`.")
     NOT_FOUND = enum_value("NOT_FOUND", description="See `NotFound`.")
     NOT_RUNNING = enum_value("NOT_RUNNING", description="See `NotRunning`.")
+    IDEMPOTENCY_CONFLICT = enum_value(
+        "IDEMPOTENCY_CONFLICT", description="See `IdempotencyConflict`."
+    )
     STILL_RUNNING = enum_value("STILL_RUNNING", description="See `StillRunning`.")
 
 
@@ -78,6 +87,17 @@ class NotRunning(UserError):
     pass
 
 
+@strawberry.type(description="The `idempotencyKey` was used for another input.")
+class IdempotencyConflict(UserError):
+    earlier: strawberry.Private[Record]
+
+    @strawberry.field(description="The execution of that input.")
+    def execution(self) -> ExecutionType:
+        from app.api.types import Execution  # noqa: PLC0415 - it knows our errors
+
+        return Execution.of(self.earlier)
+
+
 @strawberry.type(description="Executions that have not ended and could not be stopped.")
 class StillRunning(UserError):
     execution_ids: list[strawberry.ID] = strawberry.field(description="Which ones.")
@@ -91,6 +111,7 @@ IMPLEMENTATIONS = (
     NotFound,
     NotRunning,
     StillRunning,
+    IdempotencyConflict,
 )
 
 
@@ -129,6 +150,13 @@ def _user_error(problem: domain.Problem) -> UserError:
                 path=path,
                 retry_after_ms=round(problem.retry_after * 1000),
             )
+        case domain.IdempotencyConflict():
+            return IdempotencyConflict(
+                code=UserErrorCode.IDEMPOTENCY_CONFLICT,
+                message=message,
+                path=path,
+                earlier=problem.earlier,
+            )
     assert_never(problem)
 
 
@@ -148,5 +176,6 @@ LIMIT_NAMES: dict[str, tuple[str, Callable[[float], int]]] = {
 
 INPUT_NAMES = {
     "session_id": "sessionId",
+    "idempotency_key": "idempotencyKey",
     **{name: spoken for name, (spoken, _) in LIMIT_NAMES.items()},
 }

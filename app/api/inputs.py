@@ -18,6 +18,10 @@ from app.executions.rules import is_encodable
 
 MAX_WAIT_MS = 60_000
 DEFAULT_WAIT_MS = 15_000
+_WAITING = (
+    "How long to wait for the end before answering with the running execution: "
+    f"0 to {MAX_WAIT_MS}, {DEFAULT_WAIT_MS} if left out."
+)
 
 
 @strawberry.input(description="Limits for one run; what is left out or null has its default.")
@@ -81,10 +85,11 @@ class ExecuteCodeInput:
     metadata: Json | None = strawberry.field(
         default=None, description="An object of your own, given back as it is."
     )
-    wait_ms: int | None = strawberry.field(
+    wait_ms: int | None = strawberry.field(default=None, description=_WAITING)
+    idempotency_key: str | None = strawberry.field(
         default=None,
-        description="How long to wait for the end before answering with the running execution: "
-        f"0 to {MAX_WAIT_MS}, {DEFAULT_WAIT_MS} if left out.",
+        description="A name of your own for this run, such as a random UUID: the same input sent "
+        "again with it within 24 hours gives the first execution, and does not run again.",
     )
 
     def submission(self, owner: str, defaults: Limits) -> Submission:
@@ -107,18 +112,17 @@ class ExecuteCodeInput:
             session_id=self.session_id,
             label=self.label,
             metadata=cast("dict[str, Any] | None", self.metadata),
+            idempotency_key=self._key(),
         )
 
     def wait(self) -> float:
-        """Return how long to wait for the end, in seconds.
+        """Return how long to wait for the end, in seconds."""
+        return _seconds(self.wait_ms)
 
-        Raises:
-            Rejected: it is out of range.
-        """
-        wait_ms = DEFAULT_WAIT_MS if self.wait_ms is None else self.wait_ms
-        if not 0 <= wait_ms <= MAX_WAIT_MS:
-            raise _invalid("waitMs", f"`waitMs` must be 0 to {MAX_WAIT_MS}, not {wait_ms}.")
-        return wait_ms / 1000
+    def _key(self) -> str | None:
+        if self.idempotency_key == "":
+            raise _invalid("idempotencyKey", "`idempotencyKey` must not be empty.")
+        return self.idempotency_key
 
     def _stdin(self) -> bytes:
         if self.stdin is not None and self.stdin_base64 is not None:
@@ -133,6 +137,28 @@ class ExecuteCodeInput:
         except UnicodeEncodeError as error:
             message = "`stdin` must be Unicode text without lone surrogates; use `stdinBase64`."
             raise _invalid("stdin", message) from error
+
+
+@strawberry.input(description="What to run again.")
+class RerunExecutionInput:
+    id: strawberry.ID = strawberry.field(description="The id of the execution to repeat.")
+    wait_ms: int | None = strawberry.field(default=None, description=_WAITING)
+
+    def wait(self) -> float:
+        """Return how long to wait for the end, in seconds."""
+        return _seconds(self.wait_ms)
+
+
+def _seconds(wait_ms: int | None) -> float:
+    """Read `waitMs`.
+
+    Raises:
+        Rejected: it is out of range.
+    """
+    wait_ms = DEFAULT_WAIT_MS if wait_ms is None else wait_ms
+    if not 0 <= wait_ms <= MAX_WAIT_MS:
+        raise _invalid("waitMs", f"`waitMs` must be 0 to {MAX_WAIT_MS}, not {wait_ms}.")
+    return wait_ms / 1000
 
 
 @strawberry.input(description="Which execution to stop.")

@@ -21,14 +21,20 @@ from app.api.errors import (
 from app.api.guards import OneOperation
 from app.api.history import DEFAULT_PAGE, ExecutionConnection, ExecutionStats, window
 from app.api.ids import decode_id
-from app.api.inputs import CancelExecutionInput, ExecuteCodeInput, ExecutionFilter
+from app.api.inputs import (
+    CancelExecutionInput,
+    ExecuteCodeInput,
+    ExecutionFilter,
+    RerunExecutionInput,
+)
 from app.api.scalars import SCALARS
 from app.api.service import Health, ServiceLimits, look_at_health
 from app.api.types import CancelExecutionPayload, ExecuteCodePayload, Execution, Language, Node
 from app.domain import history
 from app.domain.errors import Rejected
 from app.domain.execution import Execution as ExecutionRecord
-from app.domain.execution import Status
+from app.domain.execution import Status, Submission
+from app.executions.again import again
 
 _PAGE = "Executions sorted by the moment they were created, a page at a time (Relay connection)."
 
@@ -43,6 +49,7 @@ Before = Annotated[str | None, strawberry.argument(description="Only what preced
 Where = Annotated[ExecutionFilter | None, strawberry.argument(description="Which executions.")]
 Sorted = Annotated[ExecutionOrder | None, strawberry.argument(description="How they are sorted.")]
 Run = Annotated[ExecuteCodeInput, strawberry.argument(description="What to run, and how.")]
+Repeat = Annotated[RerunExecutionInput, strawberry.argument(description="What to run again.")]
 Stop = Annotated[CancelExecutionInput, strawberry.argument(description="What to stop.")]
 
 Erase = Annotated[DeleteExecutionsInput, strawberry.argument(description="What to erase.")]
@@ -54,6 +61,14 @@ async def _find(info: Info, id: strawberry.ID) -> Execution | None:
         return None
     found = await info.context.history.executions(info.context.owner, [decoded])
     return Execution.of(found[decoded]) if decoded in found else None
+
+
+async def _execute(info: Info, submission: Submission, wait: float) -> ExecuteCodePayload:
+    executions = info.context.executions
+    accepted = await executions.submit(submission)
+    return ExecuteCodePayload(
+        execution=Execution.of(await executions.wait(accepted, wait)), errors=[]
+    )
 
 
 _ORDERS: dict[ExecutionOrder | None, history.Order] = {
@@ -119,12 +134,23 @@ class Mutation:
         try:
             wait = input.wait()
             submission = input.submission(info.context.owner, executions.rules.defaults)
-            accepted = await executions.submit(submission)
+            return await _execute(info, submission, wait)
         except Rejected as rejected:
             return ExecuteCodePayload(execution=None, errors=user_errors(rejected))
-        return ExecuteCodePayload(
-            execution=Execution.of(await executions.wait(accepted, wait)), errors=[]
-        )
+
+    @strawberry.mutation(
+        description="Run a program of the history again: the same program, input and limits, in "
+        "the same session. Answers as `executeCode` does."
+    )
+    async def rerun_execution(self, info: Info, input: Repeat) -> ExecuteCodePayload:
+        context, id = info.context, decode_id(input.id)
+        submission = await again(context.history, context.owner, id) if id else None
+        if submission is None:
+            return ExecuteCodePayload(execution=None, errors=[_not_found()])
+        try:
+            return await _execute(info, submission, input.wait())
+        except Rejected as rejected:
+            return ExecuteCodePayload(execution=None, errors=user_errors(rejected))
 
     @strawberry.mutation(
         description="Stop an execution; answers when no process of it is left. Its output is kept."
@@ -150,12 +176,16 @@ class Mutation:
 
 def _cancel_errors(found: ExecutionRecord | None) -> list[UserError]:
     if found is None:
-        message = "There is no execution with this id."
-        return [NotFound(code=UserErrorCode.NOT_FOUND, message=message, path=["id"])]
+        return [_not_found()]
     if found.status is Status.CANCELLED:
         return []
     message = f"The execution cannot be stopped here: it is {found.status}."
     return [NotRunning(code=UserErrorCode.NOT_RUNNING, message=message, path=["id"])]
+
+
+def _not_found() -> UserError:
+    message = "There is no execution with this id."
+    return NotFound(code=UserErrorCode.NOT_FOUND, message=message, path=["id"])
 
 
 class Schema(strawberry.Schema):

@@ -1,6 +1,7 @@
 """The public types of an execution, each with a way from the domain."""
 
 from datetime import datetime
+from typing import Annotated
 
 import strawberry
 
@@ -145,6 +146,16 @@ class Execution(Node):
         language = info.context.languages[self.record.language]
         return Language.of(language, info.context.executions.executor.supports(language))
 
+    @strawberry.field(
+        description="The execution that it repeats; null when it repeats none, or that was erased."
+    )
+    async def rerun_of(
+        self, info: Info
+    ) -> Annotated["Execution", strawberry.lazy(__name__)] | None:
+        origin_id = self.record.origin_id
+        origin = await info.context.records.load(origin_id) if origin_id else None
+        return Execution.of(origin) if origin else None
+
     @strawberry.field(description="The limits it ran under.")
     def limits(self) -> Limits:
         return Limits.of(self.record.limits)
@@ -204,7 +215,7 @@ class Execution(Node):
         return OutputStream(data=data, is_truncated=bool(outcome and stream in outcome.truncated))
 
 
-@strawberry.type(description="The answer to `executeCode`.")
+@strawberry.type(description="The answer to `executeCode` and `rerunExecution`.")
 class ExecuteCodePayload:
     execution: Execution | None = strawberry.field(
         description="The execution, ended or still running; null when it was refused."

@@ -12,6 +12,8 @@ A program's own failure is no error at all: it is an `Outcome`. Everything else 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from app.domain.execution import Execution
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvalidInput:
@@ -51,7 +53,16 @@ class ServerBusy:
     """Seconds: an estimate from how long recent runs took."""
 
 
-Problem = InvalidInput | LimitTooHigh | LanguageUnavailable | ServerBusy
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyConflict:
+    """A key that was used for something else."""
+
+    path: tuple[str, ...]
+    message: str
+    earlier: Execution
+
+
+Problem = InvalidInput | LimitTooHigh | LanguageUnavailable | ServerBusy | IdempotencyConflict
 
 
 class Rejected(Exception):

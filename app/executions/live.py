@@ -15,11 +15,12 @@ from app.domain.ports import Executor, Placement
 from app.domain.verdict import judge
 from app.executions.batch import Batch
 from app.executions.keyboard import Keyboard
+from app.executions.once import TakenError
 from app.executions.recovery import lease
 from app.executions.room import Place
 from app.executions.run import run_program
 from app.storage.errors import StorageError
-from app.storage.store import LogEntry, Store
+from app.storage.store import LogEntry, Store, Wish
 
 log = logging.getLogger(__name__)
 
@@ -79,9 +80,17 @@ class Live:
         """End it, because the server ends."""
         self._scope.cancel()
 
-    async def insert(self) -> None:
-        """Write its first row."""
-        await self._means.store.insert(self.execution, self._program, lease(self._means.holder))
+    async def insert(self, wish: Wish | None) -> None:
+        """Write its first row.
+
+        Raises:
+            TakenError: the wish was fulfilled before.
+        """
+        store, held = self._means.store, lease(self._means.holder)
+        if wish is None:
+            await store.insert(self.execution, self._program, held)
+        elif earlier := await store.insert_once(self.execution, self._program, held, wish):
+            raise TakenError(earlier)
 
     async def see_through(self) -> None:
         """Run it and store its end; whatever goes wrong here is one execution's matter."""

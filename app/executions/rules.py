@@ -55,7 +55,7 @@ class Rules:
         source_size = len(submission.program.source.encode(errors="replace"))
         maximums = self.maximums_for(interactive=submission.interactive)
         yield from self._limit_problems(submission.limits, maximums, source_size)
-        for name in ("session_id", "label"):
+        for name in ("session_id", "label", "idempotency_key"):
             yield from _text_problems((name,), getattr(submission, name), self.text_length)
         if submission.metadata is not None:
             yield from self._metadata_problems(submission.metadata)

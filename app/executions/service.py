@@ -19,10 +19,11 @@ from app.domain.ports import Executor
 from app.executions.follow import follow, follow_session
 from app.executions.holder import own_name
 from app.executions.live import Live, Means
+from app.executions.once import TakenError, find_earlier, the_same, wish_of
 from app.executions.recovery import keep_house, recover
 from app.executions.room import Occupancy, Room
 from app.executions.rules import Rules
-from app.storage.store import Store
+from app.storage.store import Store, Wish
 
 log = logging.getLogger(__name__)
 
@@ -61,20 +62,29 @@ class ExecutionService:
     async def submit(self, submission: Submission) -> Execution:
         """Accept a program: its row is written, and it runs as soon as there is a slot.
 
+        One that was accepted under the same key before is returned instead.
+
         Raises:
             Rejected: it breaks a rule or there is no room; nothing was recorded.
         """
+        wrong, missing = [*self.rules.problems(submission)], self._language_problems(submission)
+        if wrong:
+            raise Rejected(*wrong, *missing)
+        if (earlier := await find_earlier(self._means.store, submission)) is not None:
+            return earlier
         if self.is_closing:
             raise Rejected(_STOPPING)
-        problems = (*self.rules.problems(submission), *self._language_problems(submission))
-        if problems:
-            raise Rejected(*problems)
+        if missing:
+            raise Rejected(*missing)
         if (retry_after := self.executor.state().retry_after) is not None:
             raise Rejected(_no_sandboxes(retry_after))
         live = self._new(submission)
         # Shielded: a caller that goes away must not leave a row that nobody looks after.
         with anyio.CancelScope(shield=True):
-            await self._start(live)
+            try:
+                await self._start(live, wish_of(submission))
+            except TakenError as taken:
+                return the_same(taken.earlier, submission)
         return live.execution
 
     async def wait(self, execution: Execution, seconds: float) -> Execution:
@@ -176,14 +186,15 @@ class ExecutionService:
             label=submission.label,
             metadata=submission.metadata,
             interactive=submission.interactive,
+            origin_id=submission.origin_id,
         )
         return Live(execution, program, language, place, self._means)
 
-    async def _start(self, live: Live) -> None:
+    async def _start(self, live: Live, wish: Wish | None) -> None:
         # Known before its row is: a server that closes now waits for this one too.
         self._live[live.id] = live
         try:
-            await live.insert()
+            await live.insert(wish)
         except BaseException:
             self._forget(live)
             raise

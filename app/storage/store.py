@@ -13,15 +13,16 @@ from app.domain.events import EventPage
 from app.domain.execution import Execution, Outcome, Program, Transcript
 from app.domain.history import Filter, Page, Stats, Window
 from app.domain.ports import Placement
-from app.storage import erasing, events, reads, typed, writes
+from app.storage import erasing, events, once, reads, typed, writes
 from app.storage.engine import open_database
 from app.storage.erasing import Chosen, Erased
 from app.storage.feed import open_feed
 from app.storage.mapping import Lease, LogEntry
+from app.storage.once import Earlier, Wish
 from app.storage.typed import TypedInput
 from app.storage.writes import Note
 
-__all__ = ["Chosen", "Erased", "Lease", "LogEntry", "Store", "TypedInput"]
+__all__ = ["Chosen", "Earlier", "Erased", "Lease", "LogEntry", "Store", "TypedInput", "Wish"]
 
 T = TypeVar("T")
 
@@ -48,6 +49,19 @@ class Store:
         """Add an execution that has not ended; the holder of the lease works on it."""
         work = partial(writes.create, execution=execution, program=program, lease=lease)
         await self._change(work)
+
+    async def insert_once(
+        self, execution: Execution, program: Program, lease: Lease, wish: Wish
+    ) -> Earlier | None:
+        """Add an execution as `insert` does, unless somebody has its key: then return who."""
+        work = partial(
+            once.create_once, execution=execution, program=program, lease=lease, wish=wish
+        )
+        return await self._change(work)
+
+    async def earlier(self, owner: str, wish: Wish) -> Earlier | None:
+        """Return which of the owner's executions has the key of a wish."""
+        return await self._database.read(partial(once.find, owner=owner, wish=wish))
 
     async def mark_running(self, id: UUID, *, at: datetime, lease: Lease) -> bool:
         """Say that an execution has begun; False unless it is queued and held by `lease.holder`."""

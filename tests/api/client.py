@@ -22,6 +22,7 @@ mutation Execute($input: ExecuteCodeInput!) {
       ... on LimitTooHigh { limit requested maximum }
       ... on LanguageUnavailable { available }
       ... on ServerBusy { retryAfterMs }
+      ... on IdempotencyConflict { execution { id } }
     }
   }
 }
