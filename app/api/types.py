@@ -83,6 +83,14 @@ class ResourceUsage:
     peak_memory_bytes: BigInt = strawberry.field(
         description="The most at one time, of all its processes together."
     )
+    core_seconds: float = strawberry.field(
+        description="What it cost: processors kept for it times seconds, or CPU time if that is "
+        "more. Where none are kept for it, its CPU time."
+    )
+    gib_seconds: float = strawberry.field(
+        description="Likewise of memory: what was kept for it, or its peak if that is more, in GiB "
+        "times seconds."
+    )
 
     @classmethod
     def of(cls, usage: domain.Usage) -> "ResourceUsage":
@@ -91,6 +99,8 @@ class ResourceUsage:
             wall_time_ms=round(usage.wall_time * 1000, 3),
             cpu_time_ms=round(usage.cpu_time * 1000, 3),
             peak_memory_bytes=BigInt(usage.peak_memory),
+            core_seconds=round(usage.core_seconds, 6),
+            gib_seconds=round(usage.gib_seconds, 6),
         )
 
 

@@ -1,5 +1,6 @@
 """An execution: what was asked, what was observed, and what we call it."""
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from app.domain.limits import Limits
+from app.domain.limits import GIB, Limits
 
 
 class Status(StrEnum):
@@ -46,8 +47,17 @@ class KillReason(StrEnum):
     CANCELLED = "CANCELLED"
     MEMORY = "MEMORY"
     OUTPUT = "OUTPUT"
+    DISK = "DISK"
     CPU_TIME = "CPU_TIME"
     WALL_TIME = "WALL_TIME"
+
+
+def signal_name(number: int) -> str:
+    """Name a signal; also one that this Python has no name for."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"
 
 
 class Stream(StrEnum):
@@ -72,6 +82,19 @@ class Usage:
     wall_time: float
     cpu_time: float
     peak_memory: int
+    reserved_cores: float = 0.0
+    """Processors that were kept for it alone, used or not."""
+    reserved_memory: int = 0
+
+    @property
+    def core_seconds(self) -> float:
+        """What it cost: what was kept for it, or what it used if that is more."""
+        return max(self.cpu_time, self.reserved_cores * self.wall_time)
+
+    @property
+    def gib_seconds(self) -> float:
+        """Likewise of memory."""
+        return max(self.peak_memory, self.reserved_memory) / GIB * self.wall_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

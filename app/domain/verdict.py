@@ -27,7 +27,7 @@ def _status(end: Exit) -> Status:  # noqa: PLR0911 - one line per row of the tab
         return Status.CANCELLED
     if end.oom_killed or end.kill_reason is KillReason.MEMORY:
         return Status.MEMORY_LIMIT_EXCEEDED
-    if end.kill_reason is KillReason.OUTPUT:
+    if end.kill_reason in {KillReason.OUTPUT, KillReason.DISK}:
         return Status.OUTPUT_LIMIT_EXCEEDED
     if end.kill_reason is not None:
         return Status.TIME_LIMIT_EXCEEDED

@@ -42,7 +42,7 @@ fragment All on Execution {
   stdoutStream { base64 byteSize isTruncated isLossy }
   stderrStream { base64 byteSize isTruncated isLossy }
   exitCode signal timeLimit message
-  usage { wallTimeMs cpuTimeMs peakMemoryBytes }
+  usage { wallTimeMs cpuTimeMs peakMemoryBytes coreSeconds gibSeconds }
   limits { wallTimeMs cpuTimeMs memoryBytes outputBytes processes diskBytes }
   sessionId label metadata executor attempt createdAt startedAt finishedAt
 }

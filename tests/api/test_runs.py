@@ -113,6 +113,10 @@ async def test_an_execution_tells_all_about_itself(api: Api) -> None:
     usage = execution["usage"]
     assert 0 < usage["cpuTimeMs"] < usage["wallTimeMs"] + 50
     assert usage["peakMemoryBytes"] > 1 << 20
+    # Here nothing is kept for one program alone: it costs what it uses.
+    assert usage["coreSeconds"] == pytest.approx(usage["cpuTimeMs"] / 1000, abs=1e-5)
+    held = usage["peakMemoryBytes"] / (1 << 30) * usage["wallTimeMs"] / 1000
+    assert usage["gibSeconds"] == pytest.approx(held, abs=1e-5)
 
 
 async def test_an_answer_is_what_the_history_keeps(api: Api) -> None:

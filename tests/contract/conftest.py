@@ -1,6 +1,6 @@
 """Every executor, and on it every language."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -48,10 +48,10 @@ def javascript(executor: Executor) -> Box:
 
 
 @pytest.fixture(autouse=True)
-def nothing_survives(subject: Subject) -> Iterator[None]:
+async def nothing_survives(subject: Subject) -> AsyncIterator[None]:
     """Fail a test when a process of its sandboxes lives on."""
     yield
-    assert subject.survivors() == []
+    assert await subject.survivors() == []
 
 
 @pytest.fixture

@@ -6,8 +6,21 @@ from pathlib import Path
 
 
 def living(uid: int) -> list[str]:
-    """Name every process of cells that run under a uid, zombies included."""
-    return [name for name in map(_describe, _pids()) if name.startswith(f"{uid} ")]
+    """Name every process of our cells that runs under a uid, zombies included."""
+    return [
+        name for pid in _pids() if (name := _describe(pid)).startswith(f"{uid} ") and _is_ours(pid)
+    ]
+
+
+def _is_ours(pid: str) -> bool:
+    """Whether it descends from us: other tests on this host have the same uids."""
+    while pid not in {"0", "1", str(os.getpid())}:
+        try:
+            stat = Path("/proc", pid, "stat").read_text()
+        except OSError:
+            return False  # it ended while we looked
+        pid = stat.rpartition(")")[2].split()[1]
+    return pid == str(os.getpid())
 
 
 def _pids() -> Iterator[str]:

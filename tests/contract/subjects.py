@@ -1,19 +1,27 @@
 """The executors that are held to the contract, and how each is looked at from outside."""
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
+import anyio
+import pytest
+
+from app.domain.limits import DEFAULT_LIMITS
 from app.domain.ports import Executor
 from app.executors.local.executor import LocalExecutor
+from app.executors.modal.loopback import LoopbackModal
 from app.languages import all_languages
 from tests.contract.host import living
+from tests.wire.adapter import executor_on, pinned_client
 
 LANGUAGES = all_languages()
 
 # Far above the uids that people, services and containers have: what lives under it is ours.
 _UIDS_FOR_TESTS = 2_000_000_000
+_WARM = 3  # boxes; while one test runs, those of the next are made
+_PATIENCE = 10.0  # s
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +29,7 @@ class Subject:
     """An executor under test."""
 
     executor: Executor
-    survivors: Callable[[], list[str]]
+    survivors: Callable[[], Awaitable[list[str]]]
     """Names what lives although its sandbox was left."""
 
 
@@ -33,8 +41,38 @@ async def local() -> AsyncIterator[Subject]:
     if executor._stage.uid is not None:
         uid = executor._stage.uid = _UIDS_FOR_TESTS + os.getpid()
     others = set(living(uid))
+
+    async def survivors() -> list[str]:
+        return [each for each in living(uid) if each not in others]
+
     async with executor:
-        yield Subject(executor, lambda: [each for each in living(uid) if each not in others])
+        yield Subject(executor, survivors)
 
 
-SUBJECTS: dict[str, Callable[[], AbstractAsyncContextManager[Subject]]] = {"local": local}
+@asynccontextmanager
+async def modal() -> AsyncIterator[Subject]:
+    """Open the executor on Modal, with Modal's own client and a Modal of our own behind it."""
+    tools = {each.image.executable: each.find(None) for each in LANGUAGES.values()}
+    with pinned_client():
+        async with LoopbackModal(tools) as server:
+            uid = server.program_uid
+            if uid is None:
+                pytest.skip("only the host's root can give a box the two users that Modal's have")
+
+            async def survivors() -> list[str]:
+                # Nobody waits for Modal to end a box; a program of a run has ended before.
+                with anyio.move_on_after(_PATIENCE):
+                    while living(uid):  # noqa: ASYNC110 - the kernel tells nobody
+                        await anyio.sleep(0.01)
+                return living(uid)
+
+            async with executor_on(
+                server, limits=DEFAULT_LIMITS, warm_floor=_WARM, warm_ceiling=_WARM
+            ) as executor:
+                yield Subject(executor, survivors)
+
+
+SUBJECTS: dict[str, Callable[[], AbstractAsyncContextManager[Subject]]] = {
+    "local": local,
+    "modal": modal,
+}

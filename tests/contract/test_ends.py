@@ -14,7 +14,7 @@ from tests.contract.subjects import Subject
 
 async def test_who_is_left_behind_dies_with_the_program(box: Box, subject: Subject) -> None:
     result = await box(programs.DAEMON[box.language.id])
-    assert subject.survivors() == []
+    assert await subject.survivors() == []
     assert result.status is Status.SUCCEEDED, result
     assert "done" in result.text.splitlines()
     assert result.seconds < 5  # and not for as long as somebody holds the output
@@ -62,7 +62,7 @@ if os.fork() == 0:
 async def test_no_way_to_stay_works(python: Box, subject: Subject, way: str) -> None:
     source = f"import os, signal, time\n{WAYS_TO_STAY[way]}\nprint('done', flush=True)\nos._exit(7)"
     result = await python(source)
-    assert subject.survivors() == []
+    assert await subject.survivors() == []
     assert (result.text, result.outcome.exit_code) == ("done\n", 7), result
     assert result.seconds < 5
 
@@ -72,7 +72,7 @@ async def test_a_cancelled_run_leaves_no_process(box: Box, subject: Subject) -> 
         await box.until_it_speaks(programs.SLEEP[box.language.id], tasks)
         began = anyio.current_time()
         tasks.cancel_scope.cancel()
-    assert subject.survivors() == []
+    assert await subject.survivors() == []
     assert anyio.current_time() - began < 2
 
 
@@ -83,7 +83,7 @@ async def test_a_run_can_be_cancelled_while_it_starts(
     began = anyio.current_time()
     with anyio.move_on_after(after):
         await box(programs.SLEEP[box.language.id])
-    assert subject.survivors() == []
+    assert await subject.survivors() == []
     assert anyio.current_time() - began < 2
 
 
@@ -103,24 +103,24 @@ async def test_a_run_can_be_cancelled_while_nobody_takes_its_output(
         tasks.start_soon(go)
         await stuck.wait()
         tasks.cancel_scope.cancel()
-    assert subject.survivors() == []
+    assert await subject.survivors() == []
 
 
 async def test_who_hears_the_output_may_fail(box: Box, subject: Subject) -> None:
     async def heard(_: Output) -> None:
         raise LookupError
 
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises((LookupError, ExceptionGroup)) as caught:
         await box(programs.SLEEP[box.language.id], heard=heard)
-    assert caught.group_contains(LookupError)
-    assert subject.survivors() == []
+    assert caught.type is LookupError or caught.group_contains(LookupError)
+    assert await subject.survivors() == []
 
 
 async def test_a_sandbox_may_be_left_unused(box: Box, subject: Subject) -> None:
     began = anyio.current_time()
     async with box.executor.sandbox(box.language, limits_with()) as sandbox:
         await sandbox.write({"main.txt": b"never read"})
-    assert subject.survivors() == []
+    assert await subject.survivors() == []
     assert anyio.current_time() - began < 2
 
 

@@ -107,7 +107,13 @@ async def test_a_moment_without_a_zone_is_refused(store: Store) -> None:
         Outcome(
             status=Status.FAILED,
             exit_code=255,
-            usage=Usage(wall_time=1 / 3, cpu_time=0.1 + 0.2, peak_memory=2**40),
+            usage=Usage(
+                wall_time=1 / 3,
+                cpu_time=0.1 + 0.2,
+                peak_memory=2**40,
+                reserved_cores=0.125,
+                reserved_memory=2**41,
+            ),
         ),
         Outcome(status=Status.CRASHED, signal="SIGSEGV"),
         Outcome(status=Status.TIME_LIMIT_EXCEEDED, time_limit=TimeLimit.CPU),

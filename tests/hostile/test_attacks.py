@@ -1,7 +1,7 @@
 """No attack gets through, each ends with its right name and in time, and none leaves a trace."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -28,10 +28,10 @@ OUTPUT_LIMIT = 1 << 20
 
 
 @pytest.fixture(autouse=True)
-def no_trace(subject: Subject) -> Iterator[None]:
-    before = traces(subject)
+async def no_trace(subject: Subject) -> AsyncIterator[None]:
+    before = await traces(subject)
     yield
-    assert traces(subject) == before
+    assert await traces(subject) == before
 
 
 @pytest.mark.parametrize("attack", EACH_ATTACK)
@@ -44,7 +44,7 @@ async def test_attack(subject: Subject, attack: Attack) -> None:
     for _ in range(attack.times):
         box = Box(subject.executor, LANGUAGES[attack.language])
         result = await box(attack.source, **attack.limits)
-        assert subject.survivors() == []
+        assert await subject.survivors() == []
         assert_failed(attack, result)
 
 

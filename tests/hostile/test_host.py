@@ -37,7 +37,7 @@ def python(subject: Subject) -> Box:
 
 
 async def test_eight_bombs_at_once_disturb_nobody(subject: Subject, python: Box) -> None:
-    before = traces(subject)
+    before = await traces(subject)
     ended: list[Result] = []
     late: list[float] = []
 
@@ -72,7 +72,7 @@ async def test_eight_bombs_at_once_disturb_nobody(subject: Subject, python: Box)
     allowed = {Status.TIME_LIMIT_EXCEEDED, Status.MEMORY_LIMIT_EXCEEDED}
     assert {result.status for result in ended} <= allowed
     assert max(result.seconds for result in ended) < 6
-    assert traces(subject) == before
+    assert await traces(subject) == before
 
 
 def _start_a_process_of_the_host() -> int:

@@ -29,20 +29,20 @@ class Traces:
     knobs: tuple[str, ...]
 
 
-def traces(subject: Subject) -> Traces:
+async def traces(subject: Subject) -> Traces:
     """Look at the host."""
     executor = subject.executor
     assert isinstance(executor, LocalExecutor)
     stage = executor._stage
     uid = os.geteuid() if stage.uid is None else stage.uid
     return Traces(
-        processes=tuple(subject.survivors()),
+        processes=tuple(await subject.survivors()),
         cgroups=frozenset(_leaves(executor)),
         mounts=frozenset(_mounts_of(str(uid), str(stage.path))),
         stage=frozenset(map(str, stage.path.rglob("*"))),
         files=frozenset(_files_of(uid)),
         segments=frozenset(_segments_of(uid)),
-        descriptors=sum(1 for _ in Path("/proc/self/fd").iterdir()),
+        descriptors=_descriptors(),
         knobs=tuple(_knobs()),
     )
 
@@ -89,3 +89,7 @@ def _knobs() -> Iterator[str]:
     for name in _KNOBS:
         path = Path("/proc/sys/kernel", name)
         yield f"{name}: {path.read_text() if path.exists() else ''}"
+
+
+def _descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())

@@ -9,7 +9,9 @@ import pytest
 from app.domain.errors import ExecutorError
 from app.domain.execution import KillReason, Stream, Usage
 from app.domain.limits import DEFAULT_LIMITS
-from app.executors.modal.sandbox import decode_exit, encode_job
+from app.domain.ports import Command
+from app.executors.modal.attempt import decode_exit
+from app.executors.modal.sandbox import encode_job
 from app.languages import all_languages
 
 PYTHON = all_languages()["PYTHON"]
@@ -29,7 +31,11 @@ def report(**changes: object) -> dict[str, Any]:
 
 def test_a_job_announces_what_follows_it() -> None:
     job = encode_job(
-        PYTHON, DEFAULT_LIMITS, {"main.py": b"print(1)\n\xff"}, ("/box/main.py", "ü"), b"in\n\0"
+        PYTHON,
+        DEFAULT_LIMITS,
+        {"main.py": b"print(1)\n\xff"},
+        ("/box/main.py", "ü"),
+        Command(stdin=b"in\n\0"),
     )
     head, rest = job.split(b"\n", 1)
     announced = json.loads(head)
@@ -40,10 +46,10 @@ def test_a_job_announces_what_follows_it() -> None:
 
 
 def test_a_job_carries_the_limits_but_no_setting_of_the_server() -> None:
-    head = json.loads(encode_job(PYTHON, DEFAULT_LIMITS, {}, (), b"").split(b"\n")[0])
+    head = json.loads(encode_job(PYTHON, DEFAULT_LIMITS, {}, (), Command()).split(b"\n")[0])
     assert head["memory"] == DEFAULT_LIMITS.memory
     assert head["rlimits"]["RLIMIT_NPROC"] == DEFAULT_LIMITS.processes
-    assert set(head["environment"]) == {"HOME", "LANG", "PATH", "TMPDIR", "USER"}
+    assert set(head["environment"]) == {"HOME", "LANG", "TMPDIR", "USER"}
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,55 @@ async def test_a_cancelled_claim_leaves_its_box_to_the_next() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_bell_that_rang_for_nobody_rings_for_the_next() -> None:
+    maker = Maker()
+    async with pool_of(maker, floor=0) as pool, anyio.create_task_group() as tasks:
+        impatient, bell = anyio.CancelScope(), anyio.Event()
+        claimed: list[Box] = []
+        maker.gate = anyio.Event()
+
+        async def go_away() -> None:
+            with impatient:
+                await pool.claim(60)
+
+        async def claim() -> None:
+            bell.set()
+            claimed.append(await pool.claim(60))
+
+        tasks.start_soon(go_away)
+        await until(lambda: maker.asked == 1)
+        tasks.start_soon(claim)
+        await bell.wait()
+        made: object = Made()
+        impatient.cancel()
+        pool._offer(cast("Box", made))
+        await until(lambda: len(claimed) == 1)
+        assert claimed[0] is made
+        maker.gate.set()
+
+
+@pytest.mark.anyio
+async def test_a_box_that_comes_when_the_pool_closes_is_ended() -> None:
+    maker = Maker()
+    maker.gate = anyio.Event()
+
+    async def make() -> Box:
+        with anyio.CancelScope(shield=True):
+            box = await maker()
+        return box  # noqa: RET504 - the type checker takes a scope for something that can swallow
+
+    async def open_later() -> None:
+        await anyio.sleep(0.05)
+        maker.gate.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(open_later)
+        async with pool_of(make, floor=1):
+            await until(lambda: maker.asked == 1)
+    assert [made.has_ended.is_set() for made in maker.made] == [True]
+
+
+@pytest.mark.anyio
 async def test_without_a_box_in_time_there_is_a_clear_error() -> None:
     maker = Maker()
     maker.gate = anyio.Event()

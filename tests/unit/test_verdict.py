@@ -32,6 +32,8 @@ TABLE = [
     (Exit(kill_reason=KillReason.OUTPUT), Status.OUTPUT_LIMIT_EXCEEDED),
     (Exit(kill_reason=KillReason.OUTPUT, code=0), Status.OUTPUT_LIMIT_EXCEEDED),
     (Exit(kill_reason=KillReason.OUTPUT, signal="SIGPIPE"), Status.OUTPUT_LIMIT_EXCEEDED),
+    # Our look at its files, where nothing else bounds them.
+    (Exit(kill_reason=KillReason.DISK, signal="SIGKILL"), Status.OUTPUT_LIMIT_EXCEEDED),
     # Our clocks.
     (Exit(kill_reason=KillReason.CPU_TIME), Status.TIME_LIMIT_EXCEEDED),
     (Exit(kill_reason=KillReason.WALL_TIME), Status.TIME_LIMIT_EXCEEDED),

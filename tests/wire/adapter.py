@@ -1,15 +1,17 @@
 """Our executor on Modal's own client, for tests: an image that is published, a pool that is up."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
+import modal.config
+import pytest
 from pydantic import SecretStr
 
 from app.domain.execution import Exit, Outcome, Output, Stream
-from app.domain.limits import DEFAULT_LIMITS, MIB
+from app.domain.limits import DEFAULT_LIMITS, MIB, Limits
 from app.domain.ports import Command, Support
 from app.domain.verdict import judge
 from app.executors.modal import loopback
@@ -23,6 +25,18 @@ from app.languages import all_languages
 LANGUAGES = all_languages()
 LIMITS = replace(DEFAULT_LIMITS, memory=128 * MIB, wall_time=10.0)
 _PATIENCE = 20.0  # s; for what is awaited without an event of its own
+
+
+@contextmanager
+def pinned_client() -> Iterator[pytest.MonkeyPatch]:
+    """Let nothing of this machine's Modal settings in, and nothing out to modal.com."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "MODAL_PROFILE", "MODAL_ENVIRONMENT"):
+            patch.delenv(name, raising=False)
+        patch.setattr(modal.config, "_user_config", {})  # read from ~/.modal.toml on import
+        patch.setenv("MODAL_SANDBOX_V2", "1")
+        patch.setenv("MODAL_SERVER_URL", "http://127.0.0.1:1")
+        yield patch
 
 
 def token_of(server: LoopbackModal) -> Token:
@@ -49,16 +63,17 @@ def options_of(server: LoopbackModal, **changes: Any) -> ModalOptions:
 
 @asynccontextmanager
 async def executor_on(
-    server: LoopbackModal, *, with_image: bool = True, **changes: Any
+    server: LoopbackModal, *, with_image: bool = True, limits: Limits = LIMITS, **changes: Any
 ) -> AsyncIterator[ModalExecutor]:
     """Open the executor and wait until it knows its languages and has no box but the ready ones."""
     token = token_of(server)
     if with_image:
         await publish(token, server=server.url, recipe=recipe_for(LANGUAGES.values()))
     options = options_of(server, **changes)
-    async with ModalExecutor(LANGUAGES, token, options, LIMITS) as executor:
+    others = len(server.state.running())
+    async with ModalExecutor(LANGUAGES, token, options, limits) as executor:
         await until_ready(executor, options.warm_floor)
-        await until_running(server, options.warm_floor)
+        await until_running(server, options.warm_floor + others)
         yield executor
 
 

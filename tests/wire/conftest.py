@@ -1,10 +1,9 @@
 """Modal's own client and a Modal of our own for it to talk to."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import modal
-import modal.config
 import pytest
 from modal._utils.async_utils import synchronize_api
 from modal.client import _Client
@@ -13,6 +12,7 @@ from app.domain.language import Toolchain
 from app.executors.local.cgroups import Cgroups
 from app.executors.modal.loopback import LoopbackModal, host
 from app.languages import all_languages
+from tests.wire.adapter import pinned_client
 
 Create = Callable[..., Awaitable[modal.Sandbox]]
 Call = Callable[[str, Any], Awaitable[Any]]
@@ -37,14 +37,9 @@ def tools() -> Mapping[str, Toolchain]:
 
 
 @pytest.fixture
-def pinned(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Let nothing of this machine's Modal settings in, and nothing out to modal.com."""
-    for name in ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "MODAL_PROFILE", "MODAL_ENVIRONMENT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(modal.config, "_user_config", {})  # read from ~/.modal.toml on import
-    monkeypatch.setenv("MODAL_SANDBOX_V2", "1")
-    monkeypatch.setenv("MODAL_SERVER_URL", "http://127.0.0.1:1")
-    return monkeypatch
+def pinned() -> Iterator[pytest.MonkeyPatch]:
+    with pinned_client() as patch:
+        yield patch
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import math
 import os
 import resource
-import signal
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ import anyio
 import anyio.to_thread
 
 from app.domain.errors import ExecutorError
-from app.domain.execution import Exit, KillReason, Output, Stream, Usage
+from app.domain.execution import Exit, KillReason, Output, Stream, Usage, signal_name
 from app.domain.limits import KIB, MIB, Limits
 from app.domain.ports import Emit
 from app.executors.local.cell import Cell, executor_error
@@ -190,12 +189,5 @@ def _ending(record: Record | None) -> tuple[int | None, str | None]:
     if record is None or record.kind is not Kind.EXITED:
         return None, None
     if os.WIFSIGNALED(record.number):
-        return None, _signal_name(os.WTERMSIG(record.number))
+        return None, signal_name(os.WTERMSIG(record.number))
     return os.waitstatus_to_exitcode(record.number), None
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"SIG{number}"

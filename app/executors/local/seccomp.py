@@ -175,8 +175,10 @@ CHECKS: Final[Mapping[str, Fragment]] = {
 
 
 @cache
-def seccomp_filter(machine: str = MACHINE) -> bytes:
+def seccomp_filter(machine: str = MACHINE, also: frozenset[str] = frozenset()) -> bytes:
     """Return the filter for a machine, named as by `uname -m`, as packed `sock_filter`s.
+
+    Calls in `also` are let through to the kernel, which has a say as well.
 
     Raises:
         UnsupportedArchitecture: there is no list for the machine.
@@ -184,12 +186,12 @@ def seccomp_filter(machine: str = MACHINE) -> bytes:
     architecture = ARCHITECTURES.get(machine)
     if architecture is None:
         raise UnsupportedArchitecture(machine)
-    native = load(NUMBER) + _search(_ranges(_fates(architecture)))
+    native = load(NUMBER) + _search(_ranges(_fates(architecture, also)))
     program = load(ARCHITECTURE) + among((architecture.audit,), native, KILL)
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in program)
 
 
-def _fates(architecture: Architecture) -> dict[int, Fragment]:
+def _fates(architecture: Architecture, also: frozenset[str]) -> dict[int, Fragment]:
     """Say what becomes of each number that the tables name; a conditional refusal is a check."""
     refused = {
         name: answer(refusal.errno)
@@ -198,7 +200,8 @@ def _fates(architecture: Architecture) -> dict[int, Fragment]:
         if name in architecture.numbers
     }
     allowed = {name: CHECKS.get(name, ALLOW) for name in architecture.allowed}
-    return {architecture.numbers[name]: fate for name, fate in (refused | allowed).items()}
+    fates = refused | allowed | dict.fromkeys(also, ALLOW)
+    return {architecture.numbers[name]: fate for name, fate in fates.items()}
 
 
 def _ranges(fates: Mapping[int, Fragment]) -> list[tuple[int, Fragment]]:

@@ -1,6 +1,7 @@
 """A Modal sandbox with our supervisor in it, for one run."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,15 @@ import anyio
 import modal
 
 from app.domain.errors import ExecutorError
+from app.domain.ports import Placement
 from app.executors.modal.account import Account, BoxSize, end, status_of
-from app.executors.modal.errors import ModalError, translated
-from app.executors.modal.frames import Decoder, Frame, Kind
-from app.executors.modal.private import OOM_KILLED, ProcessIds, process_ids
+from app.executors.modal.errors import Lost, ModalError, translated
+from app.executors.modal.frames import Frame, Kind
+from app.executors.modal.private import OOM_KILLED, ProcessIds, output_again, process_ids
+from app.executors.modal.reading import Reading
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py").read_text()
+_START_TIMEOUT = 30.0  # s; the client itself would try for five minutes to reach a worker
 _READY_TIMEOUT = 60.0  # s; Python starts in the box, which may be cold
 _GIVE_TIMEOUT = 15.0  # s; a job of megabytes takes one
 _VERDICT_TIMEOUT = 5.0  # s for Modal to say how a box ended, after its output has
@@ -22,14 +26,15 @@ _VERDICT_TIMEOUT = 5.0  # s for Modal to say how a box ended, after its output h
 
 @dataclass(slots=True, kw_only=True)
 class Box:
-    """A box whose supervisor waits for its job."""
+    """A box whose supervisor waits for its job, or has it."""
 
     account: Account
     sandbox: modal.Sandbox
     ids: ProcessIds
-    born: float
+    size: BoxSize
     _process: Any
-    _frames: AsyncGenerator[Frame, None]
+    """None in a box that another process made: nothing more can be handed to it."""
+    _reading: Reading
     _ended: bool = field(default=False)
 
     @property
@@ -37,15 +42,26 @@ class Box:
         """The sandbox's id."""
         return self.sandbox.object_id
 
-    async def give(self, job: bytes) -> None:
-        """Hand the job over: the one call on the critical path of a warm run."""
+    @property
+    def placement(self) -> Placement:
+        """What `find_box` needs in another process."""
+        return {
+            "sandbox": self.id,
+            "task": self.ids.task,
+            "exec": self.ids.exec,
+            "memory": str(self.size.memory),
+            "cpu": str(self.size.cpu),
+        }
+
+    async def give(self, data: bytes) -> None:
+        """Hand the job over: the one call on the critical path of a warm run. Or what is typed."""
         with translated("hand over a job"), anyio.fail_after(_GIVE_TIMEOUT):
-            self._process.stdin.write(job)
+            self._process.stdin.write(data)
             await self._process.stdin.drain.aio()
 
     def frames(self) -> AsyncIterator[Frame]:
         """Give what the supervisor reports, until its output ends."""
-        return self._frames
+        return self._reading
 
     async def ran_out_of_memory(self) -> bool:
         """Whether Modal says that the kernel killed the box for its memory.
@@ -55,12 +71,12 @@ class Box:
         """
         status = None
         with anyio.move_on_after(_VERDICT_TIMEOUT):
-            while status is None:
-                status = await status_of(self.sandbox)
-                if status is None:
-                    await anyio.sleep(0.05)
+            while (  # noqa: ASYNC110 - Modal tells nobody
+                status := await status_of(self.sandbox)
+            ) is None:
+                await anyio.sleep(0.05)
         if status != OOM_KILLED:
-            raise ModalError(f"Modal: the sandbox ended with status {status}")
+            raise Lost(f"Modal: the sandbox ended with status {status}")
         return True
 
     async def end(self) -> None:
@@ -70,10 +86,10 @@ class Box:
         self._ended = True
         with anyio.CancelScope(shield=True):
             try:
-                await end(self.sandbox)
-                await self._frames.aclose()
-            except (ExecutorError, RuntimeError):
-                pass  # the sandbox ends with its lifetime, and a read that was cancelled with it
+                # It ends with its lifetime otherwise.
+                with contextlib.suppress(ExecutorError):
+                    await end(self.sandbox)
+                await self._reading.close()
             finally:
                 self.account.box_ended()
 
@@ -82,39 +98,59 @@ async def open_box(account: Account, size: BoxSize, tags: dict[str, str]) -> Box
     """Create a box, start the supervisor and wait until it is ready."""
     sandbox = await account.create(size, tags)
     try:
-        with translated("start the supervisor"):
+        with translated("start the supervisor"), anyio.fail_after(_START_TIMEOUT):
             process = await sandbox.exec.aio("python3", "-u", "-c", SUPERVISOR, text=False)
-        frames = _read(process)
-        await _ready(frames)
+        reading = Reading(process.stdout)
     except BaseException:
         with anyio.CancelScope(shield=True):
             await _forget(sandbox)
+        raise
+    try:
+        await _ready(reading)
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await _forget(sandbox)
+            await reading.close()
         raise
     account.box_began()
     return Box(
         account=account,
         sandbox=sandbox,
         ids=process_ids(process),
-        born=anyio.current_time(),
+        size=size,
         _process=process,
-        _frames=frames,
+        _reading=reading,
     )
 
 
-async def _ready(frames: AsyncGenerator[Frame, None]) -> None:
+async def find_box(account: Account, placement: Placement) -> Box:
+    """Find a box that another process made; its frames come again from the first.
+
+    Raises:
+        Missing: it was never there, or Modal has forgotten it.
+    """
+    sandbox = await account.find(placement["sandbox"])
+    ids = ProcessIds(task=placement["task"], exec=placement["exec"])
+    size = BoxSize(
+        memory=int(placement.get("memory", 0)), cpu=float(placement.get("cpu", 0)), lifetime=0
+    )
+    account.box_began()
+    return Box(
+        account=account,
+        sandbox=sandbox,
+        ids=ids,
+        size=size,
+        _process=None,
+        _reading=Reading(output_again.aio(sandbox, ids.task, ids.exec)),
+    )
+
+
+async def _ready(reading: Reading) -> None:
     with anyio.move_on_after(_READY_TIMEOUT):
-        first = await anext(frames, None)
+        first = await anext(reading, None)
         if first is not None and first.kind is Kind.READY:
             return
     raise ModalError("Modal: the supervisor did not say that it is ready")
-
-
-async def _read(process: Any) -> AsyncGenerator[Frame, None]:
-    decoder = Decoder()
-    with translated("read the output"):
-        async for chunk in process.stdout:
-            for frame in decoder.feed(chunk):
-                yield frame
 
 
 async def _forget(sandbox: modal.Sandbox) -> None:

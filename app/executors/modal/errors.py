@@ -31,6 +31,10 @@ class Unreachable(ModalError):
     """Modal does not answer."""
 
 
+class Lost(ModalError):
+    """Modal has taken a sandbox away, and not for what the program did."""
+
+
 class NoBox(ModalError):
     """There is no sandbox for a run, and there will be none in time."""
 

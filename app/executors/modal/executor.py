@@ -18,10 +18,11 @@ from app.domain.language import Language
 from app.domain.limits import MIB, Limits
 from app.domain.ports import Command, Emit, ExecutorState, Placed, Placement, Sandbox, Support
 from app.executors.modal.account import Account, BoxSize, connect
-from app.executors.modal.box import Box, open_box
+from app.executors.modal.attempt import Attempt
+from app.executors.modal.box import Box, find_box, open_box
 from app.executors.modal.bucket import Bucket
 from app.executors.modal.credentials import WHERE, Token
-from app.executors.modal.errors import Missing, ModalError, NoBox, Unauthorized
+from app.executors.modal.errors import Lost, Missing, ModalError, NoBox, Unauthorized, Unreachable
 from app.executors.modal.images import APP, recipe_for
 from app.executors.modal.pool import Pool, open_pool
 from app.executors.modal.private import require_tried_version
@@ -108,15 +109,38 @@ class ModalExecutor:
         self, language: Language, limits: Limits, placed: Placed | None = None
     ) -> AsyncIterator[Sandbox]:
         """Prepare a run; its box is claimed when the program is ready to go."""
-        del placed
-        yield ModalSandbox(language, limits, self._claim, self._release)
+        yield ModalSandbox(language, limits, self._claim, self._release, placed)
 
     async def reattach(
         self, placement: Placement, limits: Limits, emit: Emit, *, skip: Mapping[Stream, int]
     ) -> Exit | None:
-        """Find nothing yet."""
-        del placement, limits, emit, skip
-        return None
+        """Replay what the supervisor has reported since the beginning; see `Executor.reattach`.
+
+        Raises:
+            ModalError: it cannot be told now, or the box was lost after output was emitted.
+        """
+        if self._account is None:
+            raise Unreachable(f"Modal: no run can be found again: {self._reason}")
+        attempt = Attempt(limits, emit, skip=skip)
+        try:
+            box = await find_box(self._account, placement)
+        except Missing:
+            return None
+        try:
+            return await self._resume(box, attempt)
+        except (Lost, Missing):
+            if attempt.was_seen:
+                raise
+            return None
+        finally:
+            self._release(box)
+
+    async def _resume(self, box: Box, attempt: Attempt) -> Exit | None:
+        try:
+            return await attempt.resume(box)
+        except Missing:
+            # Its output is gone with it, but Modal knows how it ended.
+            return Exit(oom_killed=await box.ran_out_of_memory())
 
     async def rotate(self, token: Token) -> None:
         """Go over to another token without losing a run.

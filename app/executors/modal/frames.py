@@ -10,6 +10,7 @@ from typing import Any
 from app.domain.errors import ExecutorError
 
 _HEAD = struct.Struct(">cI")
+_NUMBER = struct.Struct(">I")
 _LONGEST = 128 * 1024  # bytes of one frame; a supervisor of ours sends half of that
 
 
@@ -20,6 +21,7 @@ class Kind(Enum):
     STARTED = b"S"
     STDOUT = b"O"
     STDERR = b"E"
+    TAKEN = b"I"
     ENDED = b"X"
     FAILED = b"F"
 
@@ -30,6 +32,16 @@ class Frame:
 
     kind: Kind
     data: bytes
+
+    def number(self) -> int:
+        """Read the number of a TAKEN frame.
+
+        Raises:
+            ExecutorError: it has another size.
+        """
+        if len(self.data) != _NUMBER.size:
+            raise ExecutorError("the supervisor sent no number")
+        return int(_NUMBER.unpack(self.data)[0])
 
     def details(self) -> Mapping[str, Any]:
         """Read the JSON of an ENDED or FAILED frame.

@@ -12,7 +12,7 @@ import math
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import anyio
@@ -83,9 +83,9 @@ class Pool:
                 self._fill()
                 try:
                     await bell.wait()
-                finally:
-                    if bell in self._waiting:
-                        self._waiting.remove(bell)
+                except BaseException:
+                    self._give_up(bell)
+                    raise
                 if box := self._take():
                     return box
         raise NoBox(f"Modal: no sandbox was ready within {budget:g} s")
@@ -176,8 +176,18 @@ class Pool:
     def _offer(self, box: Box) -> None:
         age = self._age * (1 - _JITTER * random.random())  # noqa: S311 - no secret
         self._ready.append(_Ready(box=box, retires=anyio.current_time() + age))
+        self._wake()
+
+    def _wake(self) -> None:
         if self._waiting:
             self._waiting.popleft().set()
+
+    def _give_up(self, bell: anyio.Event) -> None:
+        """Wait no more; a bell that has rung for us rings for the next."""
+        if bell in self._waiting:
+            self._waiting.remove(bell)
+        elif self._ready:
+            self._wake()
 
     def _failed(self, error: ModalError) -> None:
         self._failures += 1
@@ -192,15 +202,22 @@ async def open_pool(
     create: Callable[[], Awaitable[Box]], *, floor: int, ceiling: int, age: float, bucket: Bucket
 ) -> AsyncIterator[Pool]:
     """Keep boxes ready; end those that are left on leaving."""
-    async with anyio.create_task_group() as tasks:
+    async with AsyncExitStack() as resources:
+        tasks = anyio.create_task_group()
         pool = Pool(create, tasks, floor=floor, ceiling=ceiling, age=age, bucket=bucket)
+        # After the tasks: a box that was on its way when they were cancelled is there then.
+        resources.push_async_callback(_shielded, pool.drain)
+        await resources.enter_async_context(tasks)
         tasks.start_soon(pool.tend)
         try:
             yield pool
         finally:
             tasks.cancel_scope.cancel()
-            with anyio.CancelScope(shield=True):
-                await pool.drain()
+
+
+async def _shielded(close: Callable[[], Awaitable[None]]) -> None:
+    with anyio.CancelScope(shield=True):
+        await close()
 
 
 def _rank(ordered: list[float], share: float) -> float | None:

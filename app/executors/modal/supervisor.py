@@ -3,16 +3,21 @@
 It is sent into the box as text and runs there alone (`python3 -c`), as the box's root, so it
 imports the standard library only and nothing of Greenroom. `frames.py` is the other end.
 
-    stdin    one line of JSON (the job), then the bytes that it announces: files and input
+    stdin    one line of JSON (the job), then the bytes that it announces: files and input; for
+             a program that is typed to, pieces of input follow: a length (four bytes,
+             big-endian) and that many bytes, where a length of 0 closes the program's input
     stdout   frames: a kind (one byte), a length (four bytes, big-endian), that many bytes
-             R ready · S started · O stdout · E stderr · X ended (JSON) · F failed (JSON)
+             R ready · S started · O stdout · E stderr · I typed input taken (four bytes: how much)
+             X ended (JSON) · F failed (JSON)
 
 The program gets pipes of its own and another uid, and the supervisor is not dumpable: the program
 can neither signal it nor open its descriptors, so it can neither read nor forge a frame. It is
-killed by its uid, all its processes in one call, as often as it takes until none is left.
+killed by its uid, all its processes in one call, as often as it takes until none is left. (A box
+of an ordinary user on a developer's machine has one uid only: there it is known by its descent.)
 """
 
 import ctypes
+import fcntl
 import json
 import os
 import resource
@@ -21,20 +26,43 @@ import signal
 import struct
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 UID = 1000
 HOST_NAME = b"greenroom"
 TICK = 0.01  # s between two looks at the program's processes
 CHUNK = 64 * 1024
+PIPE = 1024 * 1024  # bytes; a program that writes without ever waiting is soon stuck in less
 MOST_PENDING = 256 * 1024  # bytes of frames; beyond it the program has to wait for its reader
+PATIENCE = 0.2  # s for a child of ours, which the program may have stopped
 DRAIN = 0.5  # s after the end for what is left in the pipes
+SCRATCH = {"box": 0o755, "tmp": 0o1777, "var/tmp": 0o1777, "dev/shm": 0o1777}
+WALK = 0.1  # s between two looks at the files; a thousand of them cost a millisecond
 PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER = 4, 38, 36
-MS_NOSUID, MS_NODEV, MS_BIND = 2, 4, 4096
+PR_CAPBSET_DROP, PR_SET_SECUREBITS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 24, 28, 47, 4
+SECBIT_NOROOT, CAPABILITY_VERSION_3 = 1, 0x20080522
+MS_NOSUID, MS_NODEV, MS_BIND, MNT_DETACH = 2, 4, 4096, 2
+SIZE = struct.Struct(">I")
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 libc = ctypes.CDLL(None, use_errno=True)
+
+
+def has_uid() -> bool:
+    """Whether the program can be another user than we are."""
+    if os.getuid() != 0:
+        return False
+    with open("/proc/self/uid_map") as file:
+        for line in file:
+            first, _, count = map(int, line.split())
+            if first <= UID < first + count:
+                return True
+    return False
+
+
+HAS_UID = has_uid()
 
 
 class Reader:
@@ -56,10 +84,23 @@ class Reader:
         return data
 
     def more(self) -> None:
-        data = os.read(0, 1 << 20)
-        if not data:
+        if not self.read():
             sys.exit(0)  # the server is done with this box before it had a job
+
+    def read(self) -> bytes:
+        data = os.read(0, 1 << 20)
         self.rest += data
+        return data
+
+    def piece(self) -> "bytes | None":
+        """Take a piece of typed input, if a whole one is there."""
+        if len(self.rest) < SIZE.size:
+            return None
+        end = SIZE.size + int(SIZE.unpack_from(self.rest)[0])
+        if len(self.rest) < end:
+            return None
+        data, self.rest = self.rest[SIZE.size : end], self.rest[end:]
+        return data
 
 
 class Frames:
@@ -110,26 +151,51 @@ class Census:
 
     def exact_memory(self) -> int:
         """Sum up again without counting twice what forks share; dear, so only at the limit."""
-        shares = [own_memory(pid) for pid in processes()]
-        if any(share is None for share in shares):
-            return self.resident
-        return sum(share or 0 for share in shares)
+        exact = asked_as_program(shared_memory)
+        return self.resident if exact is None else exact
 
 
-def own_memory(pid: int) -> "int | None":
-    """Read a process's share of memory, in which what it shares with others counts in part."""
-    try:
-        with open(f"/proc/{pid}/smaps_rollup") as file:
-            for line in file:
-                if line.startswith("Pss:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        return None
-    return None
+def shared_memory() -> "int | None":
+    """Sum up each process's share of memory, in which what several have counts in part."""
+    total = 0
+    for pid in processes():
+        try:
+            with open(f"/proc/{pid}/smaps_rollup") as file:
+                shares = [int(line.split()[1]) for line in file if line.startswith("Pss:")]
+        except ProcessLookupError:
+            continue
+        except OSError:
+            return None
+        total += sum(shares) * 1024
+    return total
+
+
+def asked_as_program(ask: "Callable[[], int | None]") -> "int | None":
+    """Ask in a child that has the program's uid: root of a box may not look at others' memory.
+
+    The program may kill or stop that child; then there is no answer.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            become_user()
+            answer = ask()
+            os.write(writer, b"" if answer is None else SIZE.pack(min(answer, 0xFFFFFFFF)))
+        except OSError:
+            pass
+        os._exit(0)
+    os.close(writer)
+    is_there, _, _ = select.select([reader], [], [], PATIENCE)
+    said = os.read(reader, SIZE.size) if is_there else b""
+    os.close(reader)
+    return int(SIZE.unpack(said)[0]) if len(said) == SIZE.size else None
 
 
 def processes() -> "list[int]":
     """List the pids of the program's uid."""
+    if not HAS_UID:
+        return sorted(descendants(os.getpid()))
     found = []
     for name in os.listdir("/proc"):
         try:
@@ -142,7 +208,7 @@ def processes() -> "list[int]":
 
 def kill_all() -> None:
     """Kill every process of the program's uid at one stroke: a fork bomb cannot outrun that."""
-    if os.getuid() != 0:
+    if not HAS_UID:
         for pid in descendants(os.getpid()):
             os.kill(pid, signal.SIGKILL)
         return
@@ -173,23 +239,63 @@ def descendants(root: int) -> "set[int]":
     return found
 
 
-def make_scratch(disk: int, inodes: int) -> None:
-    """Give the program bounded room in memory, where this box allows us to mount."""
+def make_scratch(disk: int, inodes: int) -> bool:
+    """Give the program bounded room in memory; False where this box does not let us mount."""
     base = b"/mnt"
     options = f"size={disk},nr_inodes={inodes},mode=0755".encode()
-    is_bounded = libc.mount(b"scratch", base, b"tmpfs", MS_NOSUID | MS_NODEV, options) == 0
-    for name, mode in (("box", 0o755), ("tmp", 0o1777)):
-        os.makedirs(f"/{name}", exist_ok=True)
-        if is_bounded:
-            os.mkdir(f"/mnt/{name}")
-            libc.mount(f"/mnt/{name}".encode(), f"/{name}".encode(), None, MS_BIND, None)
-        os.chmod(f"/{name}", mode)
-    own("/box")
+    os.makedirs("/box", exist_ok=True)
+    is_bounded = not libc.mount(b"scratch", base, b"tmpfs", MS_NOSUID | MS_NODEV, options)
+    for name, mode in SCRATCH.items():
+        if is_bounded and os.path.isdir(f"/{name}"):
+            os.makedirs(f"/mnt/{name}")
+            if libc.mount(f"/mnt/{name}".encode(), f"/{name}".encode(), None, MS_BIND, None):
+                raise OSError(ctypes.get_errno(), f"cannot mount /{name}")
+        if is_bounded or name == "box":
+            os.chmod(f"/{name}", mode)
+        if is_bounded or name == "box":
+            own(f"/{name}")
+    if is_bounded:
+        libc.umount2(base, MNT_DETACH)  # it lives on where it is bound
+    return is_bounded
+
+
+class Scratch:
+    """Looks at the program's files, where nothing else bounds them."""
+
+    def __init__(self, job: "dict[str, Any]") -> None:
+        self.disk, self.inodes = job["disk"], job["inodes"]
+        self.looked = 0.0
+
+    def is_exceeded(self) -> bool:
+        if time.monotonic() - self.looked < WALK:
+            return False
+        size = count = 0
+        folders = [f"/{name}" for name in SCRATCH]
+        while folders and size <= self.disk and count <= self.inodes:
+            for entry in entries(folders.pop()):
+                try:
+                    found = entry.stat(follow_symlinks=False)
+                except OSError:
+                    continue  # it is gone
+                count += 1
+                size += found.st_blocks * 512
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+        self.looked = time.monotonic()
+        return bool(size > self.disk or count > self.inodes)
+
+
+def entries(folder: str) -> "list[os.DirEntry[str]]":
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except OSError:
+        return []
 
 
 def own(path: str) -> None:
     """Give a path to the program, where there is another uid to give it to."""
-    if os.getuid() == 0:
+    if HAS_UID:
         os.chown(path, UID, UID)
 
 
@@ -215,12 +321,37 @@ def become_program(job: "dict[str, Any]", stdio: "list[int]", failed: int) -> No
     os.chdir("/box")
     for name, value in job["rlimits"].items():
         resource.setrlimit(getattr(resource, name), (value, value))
-    if os.getuid() == 0:
+    drop_capabilities()
+    become_user()
+    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    # The image knows where its tools are.
+    environment = {"PATH": os.environ["PATH"], **job["environment"]}
+    os.execvpe(job["argv"][0], job["argv"], environment)
+
+
+def become_user() -> None:
+    """Become the program's user, where there is one."""
+    if HAS_UID:
         os.setgroups([])
         os.setgid(UID)
         os.setuid(UID)
-    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    os.execvpe(job["argv"][0], job["argv"], job["environment"])
+
+
+def drop_capabilities() -> None:
+    """Give up, as far as we may, what root has: no exec brings it back."""
+    for capability in range(64):
+        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+    libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    header = struct.pack("=Ii", CAPABILITY_VERSION_3, 0)
+    sets = ctypes.create_string_buffer(24)  # effective, permitted, inheritable; twice 32 bits
+    libc.capget(header, sets)
+    words = list(struct.unpack("=6I", sets.raw))
+    words[2] = words[5] = 0
+    libc.capset(header, struct.pack("=6I", *words))
+    if not HAS_UID:
+        # It stays root by name, which means nothing from now on.
+        libc.prctl(PR_SET_SECUREBITS, SECBIT_NOROOT, 0, 0, 0)
+        libc.capset(header, bytes(24))
 
 
 def start(job: "dict[str, Any]") -> "tuple[int, list[int]]":
@@ -228,7 +359,7 @@ def start(job: "dict[str, Any]") -> "tuple[int, list[int]]":
     pipes = [os.pipe() for _ in range(3)]
     theirs = [pipes[0][0], pipes[1][1], pipes[2][1]]
     ours = [pipes[0][1], pipes[1][0], pipes[2][0]]
-    if os.getuid() == 0:
+    if HAS_UID:
         for descriptor in theirs:
             os.fchown(descriptor, UID, UID)  # it may open them again by name: /dev/stdin
     reader, writer = os.pipe()
@@ -247,20 +378,89 @@ def start(job: "dict[str, Any]") -> "tuple[int, list[int]]":
         raise RuntimeError(failure.decode())
     for descriptor in ours:
         os.set_blocking(descriptor, False)
+    for descriptor in ours[1:]:
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE)
+        except OSError:
+            pass  # this host has its reasons
     return child, ours
+
+
+class Input:
+    """What the program reads: what came with the job, then what is typed."""
+
+    def __init__(self, pipe: int, stdin: bytes, reader: "Reader | None", frames: Frames) -> None:
+        self.pipe: int | None = pipe
+        self.waiting = memoryview(stdin)
+        self.reader, self.frames = reader, frames
+        self.is_over = reader is None
+        self.taken = 0  # bytes of the piece that waits; 0 for what came with the job
+
+    def is_hungry(self) -> bool:
+        """Whether more typed input can be taken: piece by piece, so that it stays little."""
+        return not self.is_over and not self.waiting
+
+    def read(self) -> None:
+        """Take what is typed; the end of our own input ends the program's too."""
+        assert self.reader is not None
+        self.is_over = not self.reader.read()
+
+    def next(self) -> None:
+        """Go over to the next piece, or close the program's input after the last."""
+        while not self.waiting:
+            piece = self.reader.piece() if self.reader else None
+            if piece == b"":
+                self.is_over = True
+            if not piece:
+                if self.is_over:
+                    self.close()
+                return
+            self.waiting, self.taken = memoryview(piece), len(piece)
+            if self.pipe is None:
+                self.done()  # the program does not want it
+
+    def feed(self) -> None:
+        """Give the program what its pipe takes."""
+        assert self.pipe is not None
+        try:
+            self.waiting = self.waiting[os.write(self.pipe, self.waiting[:CHUNK]) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+        if not self.waiting or self.pipe is None:
+            self.done()
+
+    def done(self) -> None:
+        self.waiting = memoryview(b"")
+        if self.taken:
+            self.frames.add(b"I", SIZE.pack(self.taken))
+            self.taken = 0
+
+    def close(self) -> None:
+        if self.pipe is not None:
+            os.close(self.pipe)
+            self.pipe = None
 
 
 class Run:
     """The program from its start to its end."""
 
-    def __init__(self, job: "dict[str, Any]", stdin: bytes, frames: Frames) -> None:
+    def __init__(
+        self,
+        job: "dict[str, Any]",
+        reader: Reader,
+        frames: Frames,
+        scratch: "Scratch | None",
+    ) -> None:
+        stdin = reader.exactly(job["stdin"])
         self.job, self.frames = job, frames
-        self.stdin = memoryview(stdin)
+        self.scratch = scratch
         self.census = Census()
         self.reason: str | None = None
         self.status: int | None = None
         self.child, (stdin_end, out, err) = start(job)
-        self.input: int | None = stdin_end
+        self.input = Input(stdin_end, stdin, reader if job["typed"] else None, frames)
         self.began = time.monotonic()
         self.ended = self.began
         self.outputs = {out: b"O", err: b"E"}
@@ -283,34 +483,29 @@ class Run:
             self.kill("CPU_TIME")
         elif time.monotonic() - self.began >= self.job["wall_time"]:
             self.kill("WALL_TIME")
+        elif self.scratch is not None and self.scratch.is_exceeded():
+            self.kill("DISK")
 
     def pump(self) -> None:
         """Move what can be moved, for one tick at the most."""
+        self.input.next()
         room = len(self.frames.pending) < MOST_PENDING
         readers = list(self.outputs) if room else []
         writers = [1] if self.frames.pending else []
-        if self.input is not None:
-            writers.append(self.input)
+        if self.input.waiting and self.input.pipe is not None:
+            writers.append(self.input.pipe)
+        if self.input.is_hungry():
+            readers.append(0)
         ready_in, ready_out, _ = select.select(readers, writers, [], TICK)
         if 1 in ready_out:
             self.frames.write()
-        if self.input in ready_out:
-            self.feed()
+        if self.input.pipe in ready_out:
+            self.input.feed()
         for descriptor in ready_in:
-            self.take(descriptor)
-
-    def feed(self) -> None:
-        """Give the program what its input takes."""
-        assert self.input is not None
-        try:
-            self.stdin = self.stdin[os.write(self.input, self.stdin[:CHUNK]) :]
-        except BlockingIOError:
-            return
-        except OSError:
-            self.stdin = memoryview(b"")  # the program does not want it
-        if not self.stdin:
-            os.close(self.input)
-            self.input = None
+            if descriptor == 0:
+                self.input.read()
+            else:
+                self.take(descriptor)
 
     def take(self, descriptor: int) -> None:
         kind = self.outputs[descriptor]
@@ -377,7 +572,7 @@ class Run:
 
 def processes_left() -> bool:
     """Whether something of the program is there, be it only to be waited for."""
-    return bool(processes() if os.getuid() == 0 else descendants(os.getpid()))
+    return bool(processes())
 
 
 def main() -> None:
@@ -390,9 +585,9 @@ def main() -> None:
     reader = Reader()
     try:
         job = json.loads(reader.line())
-        make_scratch(job["disk"], job["inodes"])
+        is_bounded = make_scratch(job["disk"], job["inodes"])
         write_files(reader, job["files"])
-        run = Run(job, reader.exactly(job["stdin"]), frames)
+        run = Run(job, reader, frames, None if is_bounded else Scratch(job))
         frames.add(b"S")
         run.go()
         frames.add(b"X", json.dumps(run.report()).encode())

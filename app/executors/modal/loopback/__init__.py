@@ -21,9 +21,10 @@ services behind the same plain http address, which it accepts for a server on 12
   it: a caller that hangs up leaves an orphan, as with Modal.
 * `cell.py` starts bubblewrap with the view of `view.py`, on the parts of `host.py`. As the
   host's root it maps three ids into the box: its root, 1000 and 65534, each an unused id
-  outside. The box's root may change its uid, kill and chown, as a container's root may; it may
-  not mount, trace or make devices, and a system call filter lies over all of it. An ordinary
-  user can map one id only (`LoopbackModal.has_two_uids`).
+  outside. The box's root may change its uid, kill, chown and mount in its own view; it may not
+  trace or make devices, and a system call filter lies over all of it. An ordinary user can map
+  one id only (`LoopbackModal.has_two_uids`): a program there is no other user than its
+  supervisor and could end it, which nobody but a developer would do to himself.
 * `box_init.py` is process 1: it forks programs on the pipes that it is handed, and reports how
   they end. It knows nothing else.
 * `bytelog.py` keeps what a program wrote, so that a cut stream resumes at a byte; `stdin.py`

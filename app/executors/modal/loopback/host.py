@@ -21,6 +21,9 @@ _PASSWD = (
     f"nobody:x:{NOBODY_UID}:{NOBODY_UID}::/:/bin/false\n"
 )
 _GROUP = f"root:x:0:\nsandbox:x:{PROGRAM_UID}:\nnogroup:x:{NOBODY_UID}:\n"
+# What the root of a box needs to bound its program's files and to name its host. A program that
+# is no root is refused by the kernel, and cannot become one: it may make no user namespace.
+_MOUNTING = frozenset({"mount", "umount2", "sethostname"})
 _INIT = Path(__file__).with_name("box_init.py")
 
 
@@ -29,12 +32,14 @@ class Host:
 
     Args:
         tools: by the name under which a box finds it on its PATH; `python3` must be one.
+        may_mount: whether the root of a box may mount.
     """
 
-    def __init__(self, tools: Mapping[str, Toolchain]) -> None:
+    def __init__(self, tools: Mapping[str, Toolchain], *, may_mount: bool) -> None:
         self.tools = dict(tools)
         self.interpreter = self.tools["python3"]
         self.mounts = _distinct_mounts(self.tools)
+        self.may_mount = may_mount
         self.cgroups: Cgroups | None = None
         self.id_map = ""
         """The lines of /proc/PID/uid_map; none where only one id can be mapped."""
@@ -89,7 +94,8 @@ class Host:
         (self.folder / "passwd").write_text(_PASSWD)
         (self.folder / "group").write_text(_GROUP)
         shutil.copy(_INIT, self.folder / "init.py")
-        (self.folder / "filter").write_bytes(seccomp_filter())
+        also = _MOUNTING if self.may_mount else frozenset()
+        (self.folder / "filter").write_bytes(seccomp_filter(also=also))
         for path in self.folder.iterdir():
             path.chmod(0o644)
 

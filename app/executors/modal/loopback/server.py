@@ -40,6 +40,7 @@ class LoopbackModal:
         create_rate: how fast boxes may be created.
         signed_lifetime: seconds that a router's or V2 token is good for.
         token_expires_at: what `TokenInfoGet` says about the token, in seconds since 1970.
+        may_mount: whether the root of a box may mount.
     """
 
     def __init__(  # noqa: PLR0913 - options, each with a default
@@ -51,6 +52,7 @@ class LoopbackModal:
         create_rate: Rate | None = None,
         signed_lifetime: float = _TOKEN_LIFETIME,
         token_expires_at: float | None = None,
+        may_mount: bool = True,
     ) -> None:
         self.token = new_token()
         """The first token that is accepted; random, so that no other server takes it."""
@@ -60,7 +62,7 @@ class LoopbackModal:
         self._port, self._token_expires_at = port, token_expires_at
         self._creation = Creation(create_latency, create_rate)
         self._tokens = Tokens(signed_lifetime)
-        self._host = Host(tools)
+        self._host = Host(tools, may_mount=may_mount)
         self._resources = AsyncExitStack()
         self.accept(self.token)
 

@@ -10,7 +10,7 @@ from app.executors.modal.loopback.host import PROGRAM_UID, Host
 PATH = "/usr/local/bin:/opt/bin:/usr/bin:/bin"
 _NAMESPACES = ("user", "pid", "net", "ipc", "uts", "cgroup")
 _SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-# What a container's root usually has, without what reaches devices, raw sockets or mounts.
+# What a container's root usually has, without what reaches devices or raw sockets.
 _CAPABILITIES = (
     "CHOWN",
     "DAC_OVERRIDE",
@@ -72,7 +72,7 @@ def _isolation(host: Host) -> Iterator[str]:
     yield from ("--uid", uid, "--gid", uid, "--hostname", "modal")
     yield from ("--as-pid-1", "--die-with-parent", "--new-session", "--clearenv")
     yield from ("--cap-drop", "ALL")
-    for capability in _CAPABILITIES:
+    for capability in (*_CAPABILITIES, *(("SYS_ADMIN",) if host.may_mount else ())):
         yield from ("--cap-add", f"CAP_{capability}")
 
 
@@ -103,6 +103,7 @@ def _etc(host: Host) -> Iterator[str]:
 
 
 def _writable(disk: int) -> Iterator[str]:
+    yield from ("--dir", "/mnt")
     for path, mode in _WRITABLE.items():
         yield from ("--perms", mode, "--size", str(disk), "--tmpfs", path)
 

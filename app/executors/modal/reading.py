@@ -1,0 +1,58 @@
+"""What a supervisor reports, read in a task of its own.
+
+Modal's client works on a loop of its own, in a thread. A read that is cancelled again before it
+has taken note, which is how anyio's scopes cancel, is left behind there and complains later. So
+nobody who waits for a frame touches the client: the one task that does is cancelled once.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Self
+
+import anyio
+
+from app.domain.errors import ExecutorError
+from app.executors.modal.errors import translated
+from app.executors.modal.frames import Decoder, Frame
+
+_AHEAD = 4  # frames that are read before anybody wants them; then the program has to wait
+_CLOSE_TIMEOUT = 5.0  # s
+
+
+class Reading(AsyncIterator[Frame]):
+    """The frames of one supervisor, until its output ends; must be closed."""
+
+    def __init__(self, output: AsyncIterator[bytes]) -> None:
+        self._found, self._frames = anyio.create_memory_object_stream[Frame](_AHEAD)
+        self._error: ExecutorError | None = None
+        self._task = asyncio.create_task(self._read(output))
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Frame:
+        try:
+            return await self._frames.receive()
+        except anyio.EndOfStream:
+            if self._error is not None:
+                raise self._error from None
+            raise StopAsyncIteration from None
+
+    async def close(self) -> None:
+        """Read no more."""
+        self._frames.close()
+        self._task.cancel()
+        await asyncio.wait([self._task], timeout=_CLOSE_TIMEOUT)
+
+    async def _read(self, output: AsyncIterator[bytes]) -> None:
+        decoder = Decoder()
+        with self._found:
+            try:
+                with translated("read the output"):
+                    async for chunk in output:
+                        for frame in decoder.feed(chunk):
+                            await self._found.send(frame)
+            except anyio.BrokenResourceError:
+                pass  # closed
+            except ExecutorError as error:
+                self._error = error
