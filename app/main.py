@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from app.api.http import GraphQLView
 from app.api.page import GraphiQLFiles
 from app.api.schema import schema
 from app.domain.errors import Check
-from app.domain.language import Toolchain
+from app.domain.language import NotFound, Toolchain
 from app.domain.ports import Executor
 from app.executions.retention import open_eraser
 from app.executions.room import Room
@@ -145,7 +145,11 @@ async def modal_loopback(settings: Settings) -> AsyncIterator[Settings]:
 
 
 def _tools() -> dict[str, Toolchain]:
-    return {each.image.executable: each.find(None) for each in LANGUAGES.values()}
+    tools = {}
+    for each in LANGUAGES.values():
+        with suppress(NotFound):
+            tools[each.image.executable] = each.find(None)
+    return tools
 
 
 def slots_of(settings: Settings) -> int:

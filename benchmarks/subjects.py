@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from app.domain.language import Language
+from app.domain.limits import DEFAULT_LIMITS
 
 _QUERY = """
 mutation Hello($language: LanguageId!, $source: String!) {
@@ -67,7 +68,8 @@ def bare(language: Language) -> Iterator[Bare]:
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder, language.source_name)
         program.write_text(language.example)
-        arguments = [each.replace("/box/", f"{folder}/") for each in language.arguments]
+        asked = language.run(language.sources(), DEFAULT_LIMITS)
+        arguments = [each.replace("/box/", f"{folder}/") for each in asked]
         job = {
             "argv": [str(executable), *arguments],
             "hidden": [str(path) for path in toolchain.hidden],

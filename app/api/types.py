@@ -31,6 +31,9 @@ class Language:
     unavailable_reason: str | None = strawberry.field(
         description="Why it cannot be run here, and what an operator can do."
     )
+    editor_mode: str = strawberry.field(
+        description="Its name in code editors such as CodeMirror and Monaco."
+    )
     file_extension: str = strawberry.field(description="As editors know it, with its dot.")
     example: str = strawberry.field(description="A program that prints `Hello, world!`.")
 
@@ -43,6 +46,7 @@ class Language:
             version=support.version,
             is_available=support.is_available,
             unavailable_reason=support.reason,
+            editor_mode=language.editor_mode,
             file_extension=language.file_extension,
             example=language.example,
         )

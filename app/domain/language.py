@@ -1,8 +1,13 @@
 """A programming language, and where its programs are found on a host."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+from app.domain.limits import Limits
+
+FOLDER = "/box"
+"""Where a program lives: its working directory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,23 @@ class ImageNeeds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """The text of a program, as its language's commands need to know it."""
+
+    entry: str
+    """The path in a cell of the file that is started."""
+
+
+Environment = Callable[[Limits], Mapping[str, str]]
+Arguments = Callable[[Sources, Limits], tuple[str, ...]]
+
+
+def _nothing(limits: Limits) -> Mapping[str, str]:
+    del limits
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Language:
     """How programs of one language are started."""
 
@@ -50,7 +72,9 @@ class Language:
     name: str
     source_name: str
     """The program's file in the working directory; its suffix is the language's."""
-    arguments: tuple[str, ...]
+    editor_mode: str
+    """The language's name in CodeMirror, Monaco and their kind."""
+    run: Arguments
     """What follows the executable when a program is run, before the program's own arguments."""
     version_arguments: tuple[str, ...]
     version_pattern: str
@@ -64,9 +88,16 @@ class Language:
         NotFound: it is not here.
     """
     image: ImageNeeds
-    environment: tuple[tuple[str, str], ...] = field(default=())
+    memory: int | None = None
+    """Bytes that its programs need by default, where that is more than usual."""
+    environment: Environment = _nothing
+    """What its run-time has to know of the limits, so that it keeps within them by itself."""
 
     @property
     def file_extension(self) -> str:
         """As editors know it, with its dot."""
         return Path(self.source_name).suffix
+
+    def sources(self) -> Sources:
+        """Return where its program lies."""
+        return Sources(entry=f"{FOLDER}/{self.source_name}")

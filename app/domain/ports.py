@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from app.domain.execution import Exit, Output, Stream
@@ -21,9 +21,12 @@ Placed: TypeAlias = Callable[[Placement], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """The program's own arguments and input; how its language starts is the executor's matter."""
+    """What to start; where the language's executable is, is the executor's matter."""
 
-    args: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    """All that follows the executable."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Beside what every program has."""
     stdin: bytes = b""
     typed: AsyncIterator[bytes] | None = None
     """Pieces of input that come while the program runs, after `stdin`; its end closes the

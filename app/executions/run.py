@@ -24,5 +24,10 @@ async def run_program(  # noqa: PLR0913 - all that a run is
     """
     async with executor.sandbox(language, limits, placed) as sandbox:
         await sandbox.write({language.source_name: program.source.encode()})
-        command = Command(args=program.args, stdin=program.stdin, typed=typed)
+        command = Command(
+            arguments=(*language.run(language.sources(), limits), *program.args),
+            environment=language.environment(limits),
+            stdin=program.stdin,
+            typed=typed,
+        )
         return await sandbox.run(command, emit)

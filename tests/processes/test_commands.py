@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from app.api.schema import schema
 from app.cli import app
+from app.languages import LanguageId
 
 from .server import greenroom, named
 
@@ -60,8 +61,9 @@ def test_languages_have_versions_or_reasons(tmp_path: Path) -> None:
     executables = json.dumps({"JAVASCRIPT": "/nowhere/node"})
     ended = greenroom("languages", "--json", folder=tmp_path, executables=executables)
     assert ended.returncode == 0
-    javascript, python = json.loads(ended.stdout)
-    assert (javascript["id"], python["id"]) == ("JAVASCRIPT", "PYTHON")
+    listed = {each["id"]: each for each in json.loads(ended.stdout)}
+    assert list(listed) == sorted(LanguageId)
+    javascript, python = listed["JAVASCRIPT"], listed["PYTHON"]
     assert javascript["version"] is None
     assert "/nowhere/node" in javascript["reason"]
     assert python["version"]

@@ -6,13 +6,14 @@ Playwright's own browsers are not used: they come from a download that is no pac
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from anyio import TemporaryDirectory, to_thread
 from playwright.async_api import Browser, async_playwright
+
+from .debian import install
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = (
@@ -27,13 +28,6 @@ ARGUMENTS = (
 )
 
 VERSION_TIMEOUT = 30  # s; 0.1 when warm, seconds from a cold disk
-INSTALL_TIMEOUT = 600  # s for each step; about 100 MB to fetch, at 200 kB/s
-# The group of apt-get is ended by `timeout`: killing apt-get alone leaves its children, and us
-# waiting for their output.
-BOUNDED = ("timeout", "--kill-after=10", str(INSTALL_TIMEOUT))
-UPDATE = ("apt-get", "update")
-INSTALL = ("apt-get", "install", "-y", "--no-install-recommends", "chromium")
-LOCK_OPTION = ("-o", "DPkg::Lock::Timeout=120")  # s; another apt may be at work
 
 
 class ChromiumMissing(RuntimeError):
@@ -91,24 +85,6 @@ def _install() -> None:
     if os.geteuid() != 0:
         message = "no Chromium here; run `apt-get install chromium` as root"
         raise ChromiumMissing(message)
-    # A failed update may be another repository's: whether it matters, the install shows.
-    update, install = _apt(UPDATE), _apt(INSTALL)
-    if install.returncode:
-        ends = (output.stdout[-1000:] for output in (update, install))
-        message = "apt-get could not install `chromium`:\n" + "\n".join(ends)
+    if (said := install(["chromium"])) is not None:
+        message = f"apt-get could not install `chromium`:\n{said}"
         raise ChromiumMissing(message)
-
-
-def _apt(step: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-    sys.stderr.write(f"No Chromium here: running `{' '.join(step)}` ...\n")
-    sys.stderr.flush()
-    return subprocess.run(
-        [*BOUNDED, *step, *LOCK_OPTION],
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )

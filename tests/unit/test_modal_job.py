@@ -30,13 +30,8 @@ def report(**changes: object) -> dict[str, Any]:
 
 
 def test_a_job_announces_what_follows_it() -> None:
-    job = encode_job(
-        PYTHON,
-        DEFAULT_LIMITS,
-        {"main.py": b"print(1)\n\xff"},
-        ("/box/main.py", "ü"),
-        Command(stdin=b"in\n\0"),
-    )
+    command = Command(arguments=("/box/main.py", "ü"), stdin=b"in\n\0")
+    job = encode_job(PYTHON, DEFAULT_LIMITS, {"main.py": b"print(1)\n\xff"}, command)
     head, rest = job.split(b"\n", 1)
     announced = json.loads(head)
     assert announced["argv"] == ["python3", "/box/main.py", "ü"]
@@ -46,7 +41,7 @@ def test_a_job_announces_what_follows_it() -> None:
 
 
 def test_a_job_carries_the_limits_but_no_setting_of_the_server() -> None:
-    head = json.loads(encode_job(PYTHON, DEFAULT_LIMITS, {}, (), Command()).split(b"\n")[0])
+    head = json.loads(encode_job(PYTHON, DEFAULT_LIMITS, {}, Command()).split(b"\n")[0])
     assert head["memory"] == DEFAULT_LIMITS.memory
     assert head["rlimits"]["RLIMIT_NPROC"] == DEFAULT_LIMITS.processes
     assert set(head["environment"]) == {"HOME", "LANG", "TMPDIR", "USER"}

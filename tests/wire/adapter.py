@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.domain.execution import Exit, Outcome, Output, Stream
+from app.domain.language import Language
 from app.domain.limits import DEFAULT_LIMITS, MIB, Limits
 from app.domain.ports import Command, Support
 from app.domain.verdict import judge
@@ -96,6 +97,13 @@ def _is_ready(executor: ModalExecutor, boxes: int) -> bool:
     return pool is not None and known and pool.ready >= boxes and pool.starting == 0
 
 
+def command_for(language: Language) -> Command:
+    """Start the program's one file."""
+    return Command(
+        arguments=language.run(language.sources(), LIMITS), environment=language.environment(LIMITS)
+    )
+
+
 @dataclass(slots=True)
 class Ran:
     """What came out of a run."""
@@ -126,8 +134,9 @@ async def run(
 
     chosen = LANGUAGES[language]
     began = anyio.current_time()
-    async with executor.sandbox(chosen, replace(LIMITS, **limits)) as sandbox:
+    bounds = replace(LIMITS, **limits)
+    async with executor.sandbox(chosen, bounds) as sandbox:
         await sandbox.write({chosen.source_name: source.encode()})
-        ran.end = await sandbox.run(Command(stdin=stdin), emit)
+        ran.end = await sandbox.run(replace(command_for(chosen), stdin=stdin), emit)
     ran.seconds = anyio.current_time() - began
     return ran

@@ -13,7 +13,6 @@ from grpclib.const import Status as Code
 
 from app.domain.errors import ExecutorError, Unavailable
 from app.domain.execution import Status
-from app.domain.ports import Command
 from app.executors.modal.account import connect
 from app.executors.modal.errors import ModalError, NoBox, Throttled, Unauthorized, Unreachable
 from app.executors.modal.executor import ModalExecutor
@@ -23,6 +22,7 @@ from tests.wire.adapter import (
     LANGUAGES,
     LIMITS,
     Ran,
+    command_for,
     executor_on,
     options_of,
     ours,
@@ -175,7 +175,7 @@ async def test_a_box_that_is_lost_after_output_was_seen_is_our_error_and_not_run
             try:
                 async with executor.sandbox(chosen, LIMITS) as sandbox:
                     await sandbox.write({"main.py": TALKING.encode()})
-                    await sandbox.run(Command(), emit)
+                    await sandbox.run(command_for(chosen), emit)
             except ExecutorError as error:
                 outcome.append(error)
 

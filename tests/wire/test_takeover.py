@@ -10,12 +10,12 @@ import pytest
 from grpclib.const import Status as Code
 
 from app.domain.execution import Exit, Output, Status, Stream
-from app.domain.ports import Command, Placement
+from app.domain.ports import Placement
 from app.domain.verdict import judge
 from app.executors.modal.errors import Lost, ModalError, Unreachable
 from app.executors.modal.executor import ModalExecutor
 from app.executors.modal.loopback import LoopbackModal
-from tests.wire.adapter import LANGUAGES, LIMITS, executor_on, run
+from tests.wire.adapter import LANGUAGES, LIMITS, command_for, executor_on, run
 
 pytestmark = pytest.mark.anyio
 
@@ -80,7 +80,7 @@ async def dying(loopback: LoopbackModal, source: str) -> AsyncIterator[Heard]:
 async def _run(executor: ModalExecutor, source: str, heard: Heard) -> None:
     async with executor.sandbox(PYTHON, LIMITS, heard.placed) as sandbox:
         await sandbox.write({"main.py": source.encode()})
-        await sandbox.run(Command(), heard.emit)
+        await sandbox.run(command_for(PYTHON), heard.emit)
 
 
 async def take_over(
@@ -113,7 +113,7 @@ async def test_a_run_is_told_where_it_is_before_it_starts(
     loopback.state.reset()
     async with executor.sandbox(PYTHON, LIMITS, placed) as sandbox:
         await sandbox.write({"main.py": b"print(1)"})
-        await sandbox.run(Command(), Heard().emit)
+        await sandbox.run(command_for(PYTHON), Heard().emit)
     assert given == [0]
 
 
@@ -129,7 +129,7 @@ async def test_a_run_in_a_second_box_is_told_where_it_is_now(
 
     async with executor.sandbox(PYTHON, LIMITS, placed) as sandbox:
         await sandbox.write({"main.py": b"print(1)"})
-        await sandbox.run(Command(), heard.emit)
+        await sandbox.run(command_for(PYTHON), heard.emit)
     assert len({placement["sandbox"] for placement in heard.placements}) == 2
 
 
@@ -142,7 +142,7 @@ async def test_who_cannot_note_where_it_is_does_not_start_it(
     loopback.state.reset()
     with pytest.raises(LookupError):
         async with executor.sandbox(PYTHON, LIMITS, placed) as sandbox:
-            await sandbox.run(Command(), Heard().emit)
+            await sandbox.run(command_for(PYTHON), Heard().emit)
     assert loopback.state.rpcs["TaskExecStdinWrite"] == 0
 
 

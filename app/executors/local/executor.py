@@ -33,8 +33,8 @@ _VERSION_LENGTH = 100
 class LocalSandbox:
     """One cell, prepared for one program of one language."""
 
-    def __init__(self, run: Run, language: Language, toolchain: Toolchain) -> None:
-        self._run, self._language, self._toolchain = run, language, toolchain
+    def __init__(self, run: Run, toolchain: Toolchain) -> None:
+        self._run, self._toolchain = run, toolchain
         self._files: dict[str, bytes] = {}
 
     async def write(self, files: Mapping[str, bytes]) -> None:
@@ -44,12 +44,8 @@ class LocalSandbox:
     async def run(self, command: Command, emit: Emit) -> Exit:
         """Run the program; see `Sandbox.run`."""
         start = Start(
-            argv=(
-                str(self._toolchain.executable),
-                *self._language.arguments,
-                *command.args,
-            ),
-            environment=_environment(self._toolchain, self._language),
+            argv=(str(self._toolchain.executable), *command.arguments),
+            environment=_environment(self._toolchain) | dict(command.environment),
             files=self._files,
             stdin=command.stdin,
         )
@@ -132,7 +128,7 @@ class LocalExecutor:
         del placed  # a cell cannot outlive us
         toolchain = self._toolchains[language.id]
         async with self._open(toolchain, limits) as (cell, meter):
-            yield LocalSandbox(Run(cell, limits, meter), language, toolchain)
+            yield LocalSandbox(Run(cell, limits, meter), toolchain)
 
     async def reattach(
         self, placement: Placement, limits: Limits, emit: Emit, *, skip: Mapping[Stream, int]
@@ -178,7 +174,13 @@ class LocalExecutor:
             self._cgroups_missing = str(error)
 
     async def _find_versions(self) -> None:
-        for id in self._toolchains:
+        turns = anyio.CapacityLimiter(len(os.sched_getaffinity(0)))
+        async with anyio.create_task_group() as tasks:
+            for id in self._toolchains:
+                tasks.start_soon(self._find_version, id, turns)
+
+    async def _find_version(self, id: str, turns: anyio.CapacityLimiter) -> None:
+        async with turns:
             self._support[id] = await self._ask_version(self._languages[id])
 
     async def _ask_version(self, language: Language) -> Support:
@@ -187,7 +189,7 @@ class LocalExecutor:
             async with self._open(toolchain, DEFAULT_LIMITS) as (cell, meter):
                 start = Start(
                     argv=(str(toolchain.executable), *language.version_arguments),
-                    environment=_environment(toolchain, language),
+                    environment=_environment(toolchain),
                 )
                 _, said = await _listen(Run(cell, DEFAULT_LIMITS, meter), start)
         except ExecutorError as error:
@@ -248,12 +250,8 @@ def _owner_of(pidfd: int) -> int:
     return Path("/proc", str(process_of(pidfd))).stat().st_uid
 
 
-def _environment(toolchain: Toolchain, language: Language | None = None) -> dict[str, str]:
-    return {
-        **_ENVIRONMENT,
-        "PATH": f"{toolchain.executable.parent}:{_PATH}",
-        **dict(language.environment if language else ()),
-    }
+def _environment(toolchain: Toolchain) -> dict[str, str]:
+    return _ENVIRONMENT | {"PATH": f"{toolchain.executable.parent}:{_PATH}"}
 
 
 async def _listen(run: Run, start: Start) -> tuple[Exit, str]:

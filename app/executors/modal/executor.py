@@ -1,5 +1,6 @@
 """Modal as the rest of the house knows it."""
 
+import json
 import logging
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -33,6 +34,18 @@ log = logging.getLogger(__name__)
 _OVERHEAD = 128 * MIB  # of a box beside the program: the supervisor, and what is on its way
 _SPARE_LIFE = 60  # s that a box has left when it retires, for the run that claims it last
 _LAST_CREATE = 5.0  # s that a stopping server waits for boxes that are being made
+_VERSION_LENGTH = 100
+_ASK = """
+import json, subprocess, sys
+answers = {}
+for id, question in json.loads(sys.argv[1]).items():
+    try:
+        asked = subprocess.run(question, capture_output=True, timeout=20)
+        answers[id] = (asked.stdout + asked.stderr).decode(errors="replace")[:2000]
+    except (OSError, subprocess.TimeoutExpired):
+        pass
+print(json.dumps(answers))
+"""
 _RETRY = (1.0, 2.0, 5.0, 15.0, 30.0)  # s between tries to reach Modal
 
 
@@ -254,24 +267,40 @@ class ModalExecutor:
             await anyio.sleep_forever()
 
     async def _find_versions(self) -> None:
+        try:
+            answers = await self._ask_versions()
+        except (ExecutorError, ValueError) as error:
+            log.warning("modal: no versions", extra={"reason": str(error)})
+            return
         for language in self._languages.values():
-            try:
-                self._support[language.id] = Support(version=await self._ask_version(language))
-            except ExecutorError as error:
-                log.warning(
-                    "modal: no version", extra={"language": language.id, "reason": str(error)}
-                )
+            self._support[language.id] = version_of(language, answers.get(language.id))
 
-    async def _ask_version(self, language: Language) -> str | None:
+    async def _ask_versions(self) -> Mapping[str, str]:
+        """Ask every language in one box what it says of its version."""
         said = bytearray()
 
         async def listen(output: Output) -> None:
-            said.extend(output.data)
+            if output.stream is Stream.STDOUT:
+                said.extend(output.data)
 
-        sandbox = ModalSandbox(language, self._usual, self._claim, self._release)
-        await sandbox.run_raw(language.version_arguments, Command(), listen)
-        found = re.search(language.version_pattern, said.decode(errors="replace"))
-        return found[1][:100] if found else None
+        questions = {
+            each.id: [each.image.executable, *each.version_arguments]
+            for each in self._languages.values()
+        }
+        python = self._languages["PYTHON"]
+        sandbox = ModalSandbox(python, self._usual, self._claim, self._release)
+        await sandbox.run(Command(arguments=("-c", _ASK, json.dumps(questions))), listen)
+        answers: dict[str, str] = json.loads(said)
+        return answers
+
+
+def version_of(language: Language, said: str | None) -> Support:
+    """Read the version in what a language says of itself in a box, if it is there at all."""
+    if said is None:
+        missing = f"{language.image.executable} is not in the image; run `greenroom modal build`"
+        return Support(reason=missing)
+    found = re.search(language.version_pattern, said)
+    return Support(version=found[1][:_VERSION_LENGTH] if found else None)
 
 
 async def _close_when_idle(account: Account) -> None:

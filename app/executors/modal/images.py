@@ -47,5 +47,5 @@ def recipe_for(languages: Iterable[Language]) -> Recipe:
     return Recipe(
         apt=tuple(sorted({name for need in needs for name in need.apt})),
         pip=tuple(sorted({name for need in needs for name in need.pip})),
-        commands=tuple(command for need in needs for command in need.commands),
+        commands=tuple(dict.fromkeys(command for need in needs for command in need.commands)),
     )

@@ -57,12 +57,7 @@ class ModalSandbox:
         When Modal takes the box away before anything of the program was seen, it runs once more
         in a fresh one: nobody can tell, and it is not the program's fault.
         """
-        arguments = (*self._language.arguments, *command.args)
-        return await self.run_raw(arguments, command, emit)
-
-    async def run_raw(self, arguments: tuple[str, ...], command: Command, emit: Emit) -> Exit:
-        """Run the language's executable with these arguments alone."""
-        job = encode_job(self._language, self._limits, self._files, arguments, command)
+        job = encode_job(self._language, self._limits, self._files, command)
         typist = Typist(command.typed) if command.typed is not None else None
         attempt = Attempt(self._limits, emit, typist)
         try:
@@ -89,13 +84,12 @@ def encode_job(
     language: Language,
     limits: Limits,
     files: Mapping[str, bytes],
-    arguments: tuple[str, ...],
     command: Command,
 ) -> bytes:
     """Return what the supervisor reads: a line that announces, and the bytes announced."""
     head = {
-        "argv": [language.image.executable, *arguments],
-        "environment": {**_ENVIRONMENT, **dict(language.environment)},
+        "argv": [language.image.executable, *command.arguments],
+        "environment": {**_ENVIRONMENT, **command.environment},
         "files": [{"path": path, "size": len(data)} for path, data in files.items()],
         "stdin": len(command.stdin),
         "typed": command.typed is not None,

@@ -116,7 +116,10 @@ def _tools(host: Host) -> Iterator[str]:
     else:
         # An operator's own tools are not in an image.
         yield from ("--tmpfs", str(links.parent))
+    # By itself bubblewrap makes folders on the way to a file that only their owner may enter.
+    yield from _folders(links / "python3")
     for mount in host.mounts:
+        yield from _folders(mount.target)
         yield from ("--ro-bind", str(host.stage.reachable(mount.source)), str(mount.target))
     for path in dict.fromkeys(path for tool in host.tools.values() for path in tool.hidden):
         if _is_visible(host, path):
@@ -124,6 +127,11 @@ def _tools(host: Host) -> Iterator[str]:
     for name, tool in host.tools.items():
         if tool.executable != links / name:
             yield from ("--symlink", str(tool.executable), str(links / name))
+
+
+def _folders(file: Path) -> Iterator[str]:
+    for folder in reversed(file.parents[:-1]):
+        yield from ("--perms", "0755", "--dir", str(folder))
 
 
 def _is_visible(host: Host, path: Path) -> bool:

@@ -1,0 +1,27 @@
+"""Debian's packages of languages, where this machine lacks them and we may install them."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+
+from app.domain.language import Language, NotFound
+
+from .debian import install
+
+
+def ensure_languages(languages: Iterable[Language]) -> None:
+    """Install what is missing; where that cannot be, the tests of a language skip and say why."""
+    packages = sorted({name for each in languages if _is_missing(each) for name in each.image.apt})
+    if not packages or os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return
+    if (said := install(packages)) is not None:
+        sys.stderr.write(f"apt-get could not install {', '.join(packages)}:\n{said}\n")
+
+
+def _is_missing(language: Language) -> bool:
+    try:
+        language.find(None)
+    except NotFound:
+        return True
+    return False
