@@ -1,29 +1,72 @@
-"""How the log reads: one line per fact, its details as `key=value`."""
+"""How the log reads: one line per fact, for people or as JSON.
+
+Rooms say a fact to `logging`, with its details in `extra`. What a line belongs to is bound where
+that begins, by `structlog.contextvars`, and stands on every line until it ends, whoever says it:
+
+    request_id   the HTTP request (`app/api/requestlog.py`); a program that it starts keeps it
+    id           the execution (`app/executions/live.py`)
+
+A program's text, its input and its output are in no line, and neither is a local variable: a
+traceback shows where, not with what.
+"""
 
 import logging
+import sys
+from typing import Literal
 
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {
-    "message",
-    "asctime",
-    "taskName",
-    "color_message",
-}
+import structlog
+from structlog.typing import EventDict, Processor
 
+LogFormat = Literal["console", "json"]
 
-class _Formatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        details = {name: value for name, value in vars(record).items() if name not in _OWN}
-        head, *rest = line.split("\n", 1)
-        pairs = "".join(f" {name}={value}" for name, value in details.items())
-        return "\n".join((head + pairs, *rest))
+# They say for each start, stop and call what we say ourselves.
+_TALKATIVE = ("grpclib", "uvicorn.error")
 
 
-def configure_logging(level: str) -> None:
+def configure_logging(level: str, format: LogFormat = "console") -> None:
     """Write to standard error from this level on."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[
+                structlog.contextvars.merge_contextvars,
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.ExtraAdder(),
+                _without_noise,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+            ],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *(_json() if format == "json" else _console()),
+            ],
+        )
+    )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("grpclib").setLevel(max(logging.WARNING, logging.getLogger().level))
-    # It says for each start and stop what we say ourselves.
-    logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLogger().level))
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def _console() -> list[Processor]:
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            pad_event_to=0,
+            # The other one, for which rich is enough, shows variables.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+    ]
+
+
+def _json() -> list[Processor]:
+    return [
+        structlog.processors.format_exc_info,
+        structlog.processors.EventRenamer("message"),
+        structlog.processors.JSONRenderer(default=str),
+    ]
+
+
+def _without_noise(_logger: object, _name: str, line: EventDict) -> EventDict:
+    """Drop what other handlers and formatters attach to a record for themselves."""
+    for name in ("color_message", "taskName", "asctime", "message"):
+        line.pop(name, None)
+    return line

@@ -18,6 +18,7 @@ from app.api.context import Services
 from app.api.doors import LOCAL_ORIGIN, Doors
 from app.api.http import GraphQLView
 from app.api.page import GraphiQLFiles
+from app.api.requestlog import RequestLog
 from app.api.schema import schema
 from app.domain.errors import Check
 from app.domain.language import NotFound, Toolchain
@@ -189,6 +190,8 @@ def create_app(settings: Settings, services: Services) -> FastAPI:
         origins=settings.cors_origins,
         local_origins=settings.cors_localhost,
     )
+    # The outermost: who is not let in leaves a line too.
+    app.add_middleware(RequestLog)
     return app
 
 

@@ -80,7 +80,7 @@ class _Server(uvicorn.Server):
 
 async def serve_on_loopback_modal(settings: Settings) -> None:
     """Serve as `serve_forever` does, with programs run by a Modal server on this machine."""
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     log.warning("modal: a server on this machine stands in for Modal; for development only")
     async with modal_loopback(settings) as led:
         await serve_forever(led)
@@ -94,7 +94,7 @@ async def serve_forever(settings: Settings) -> None:
         StorageError: the database cannot be used.
         Unavailable: the executor cannot run here.
     """
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     require_loopback(settings.host)
     if await pending(settings.database_url.get_secret_value()):
         message = "The database is older than this Greenroom; run `greenroom migrate`."

@@ -88,6 +88,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="How much is logged."
     )
+    log_format: Literal["console", "json"] = Field(
+        "console", description="How the log reads: for people, or `json` for machines."
+    )
 
     modal_token_id: SecretStr | None = Field(
         None, validation_alias="MODAL_TOKEN_ID", description="First part of a Modal token: `ak-…`."

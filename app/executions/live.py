@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import anyio
+from structlog.contextvars import bound_contextvars
 
 from app.domain.execution import Execution, Exit, KillReason, Outcome, Output, Program, Status
 from app.domain.language import Language
@@ -94,6 +95,10 @@ class Live:
 
     async def see_through(self) -> None:
         """Run it and store its end; whatever goes wrong here is one execution's matter."""
+        with bound_contextvars(id=str(self.id)):
+            await self._see_through()
+
+    async def _see_through(self) -> None:
         log.info("execution accepted", extra={"id": self.id})
         try:
             outcome = await self._outcome()

@@ -138,7 +138,7 @@ async def serving(
     """Start a server and wait until it answers."""
     async with starting(folder, *arguments, **settings) as server:
         line = await server.says("serving")
-        address = line.split("graphiql=")[1].split("/graphql")[0]
+        address = line[line.index("http://") : line.index("/graphql")]
         async with httpx.AsyncClient(base_url=address, timeout=60) as http:
             yield server, Api(http)
 
