@@ -17,20 +17,22 @@ from starlette.routing import Mount, Route
 from app.api.context import Services
 from app.api.doors import LOCAL_ORIGIN, Doors
 from app.api.http import GraphQLView
+from app.api.metrics import metrics
 from app.api.page import GraphiQLFiles
 from app.api.requestlog import RequestLog
 from app.api.schema import schema
 from app.domain.errors import Check
 from app.domain.language import NotFound, Toolchain
 from app.domain.ports import Executor
+from app.executions.pulse import open_pulse
 from app.executions.retention import open_eraser
 from app.executions.room import Room
 from app.executions.service import open_service
+from app.executions.vigil import open_vigil
 from app.executors.local.executor import LocalExecutor
 from app.executors.modal.credentials import WHERE, BadToken, Token, is_trusted
 from app.languages import all_languages
 from app.settings import Settings
-from app.storage.errors import StorageError
 from app.storage.store import Store
 
 if TYPE_CHECKING:
@@ -168,6 +170,7 @@ def create_app(settings: Settings, services: Services) -> FastAPI:
             Mount("/graphiql", GraphiQLFiles()),
             Route("/healthz", _is_up),
             Route("/readyz", partial(_is_ready, services)),
+            Route("/metrics", partial(metrics, services)),
         ],
     )
     app.add_middleware(
@@ -215,9 +218,18 @@ async def open_services(
                 drain=settings.drain,
                 idle=settings.interactive_idle,
             ) as executions,
+            open_pulse(store) as pulse,
+            open_vigil(executor) as vigil,
             open_eraser(store, executions, retention=settings.retention) as eraser,
         ):
-            yield Services(executions=executions, history=store, eraser=eraser, languages=LANGUAGES)
+            yield Services(
+                executions=executions,
+                history=store,
+                eraser=eraser,
+                pulse=pulse,
+                vigil=vigil,
+                languages=LANGUAGES,
+            )
     finally:
         await store.close()
 
@@ -235,8 +247,8 @@ async def _is_ready(services: Services, _: Request) -> JSONResponse:
 async def _problem(services: Services) -> str | None:
     if services.executions.is_closing:
         return "stopping"
-    try:
-        await services.history.ping()
-    except StorageError:
+    if not (await services.pulse.feel()).is_alive:
         return "database unavailable"
+    if services.vigil.problem is not None:
+        return "executor unavailable"
     return None

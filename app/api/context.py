@@ -11,9 +11,10 @@ from app.api.errors import BadArgumentError
 from app.domain.execution import Execution, Program, Transcript
 from app.domain.language import Language
 from app.domain.limits import MIB, describe_size
+from app.executions.pulse import Pulse
 from app.executions.retention import Eraser
 from app.executions.service import ExecutionService
-from app.storage.errors import StorageError
+from app.executions.vigil import Vigil
 from app.storage.store import Store
 
 LOCAL_OWNER = "local"
@@ -31,6 +32,8 @@ class Services:
     executions: ExecutionService
     history: Store
     eraser: Eraser
+    pulse: Pulse
+    vigil: Vigil
     languages: Mapping[str, Language]
 
 
@@ -42,6 +45,7 @@ class Context:
         self.executions = services.executions
         self.history = services.history
         self.eraser = services.eraser
+        self.pulse, self.vigil = services.pulse, services.vigil
         self.languages = services.languages
         self.records: DataLoader[UUID, Execution | None] = DataLoader(self._load_executions)
         self.programs: DataLoader[UUID, Program | None] = DataLoader(self._load_programs)
@@ -61,14 +65,6 @@ class Context:
                 "ask for fewer, or use `maxBytes`."
             )
             raise BadArgumentError(message)
-
-    async def database_answers(self) -> bool:
-        """Whether the history can be read now."""
-        try:
-            await self.history.ping()
-        except StorageError:
-            return False
-        return True
 
     async def _load_executions(self, ids: Sequence[UUID]) -> list[Execution | None]:
         found = await self.history.executions(self.owner, ids)

@@ -122,26 +122,26 @@ class Health:
 
 async def look_at_health(info: Info) -> Health:
     """Ask each part how it is."""
-    database = HealthStatus.OK if await info.context.database_answers() else HealthStatus.DEGRADED
-    executor = _executor_health(info.context.executions.executor)
+    context = info.context
+    database = HealthStatus.OK if (await context.pulse.feel()).is_alive else HealthStatus.DEGRADED
+    executor = _executor_health(context.executions.executor, context.vigil.problem)
     is_ok = database is HealthStatus.OK and executor.status is HealthStatus.OK
     return Health(
         version=VERSION,
         status=HealthStatus.OK if is_ok else HealthStatus.DEGRADED,
         executor=executor,
         database=DatabaseHealth(status=database),
-        load=Load.of(info.context.executions.occupancy()),
+        load=Load.of(context.executions.occupancy()),
     )
 
 
-def _executor_health(executor: Executor) -> ExecutorHealth:
+def _executor_health(executor: Executor, problem: str | None) -> ExecutorHealth:
     state = executor.state()
     counts = Accounting.EXACT if state.counts_exactly else Accounting.APPROXIMATE
-    is_broken = state.problem is not None or (state.pool is not None and state.pool.is_broken)
     return ExecutorHealth(
         name=executor.name,
-        status=HealthStatus.DEGRADED if is_broken else HealthStatus.OK,
-        problem=state.problem,
+        status=HealthStatus.DEGRADED if problem else HealthStatus.OK,
+        problem=problem,
         memory=counts,
         cpu_time=counts,
         pool=PoolHealth.of(state.pool) if state.pool else None,

@@ -96,6 +96,13 @@ class Executor(Protocol):
     def state(self) -> ExecutorState:
         """Tell how it is, from what is known already."""
 
+    async def check(self) -> None:
+        """Try whether programs can be run now.
+
+        Raises:
+            ExecutorError: they cannot; it may come in an `ExceptionGroup`.
+        """
+
     def supports(self, language: Language) -> Support:
         """Tell whether programs of `language` can be run here, and by which version."""
 

@@ -15,6 +15,7 @@ from app.domain.language import Language
 from app.domain.ports import Executor, Placement
 from app.domain.verdict import judge
 from app.executions.batch import Batch
+from app.executions.figures import Figures
 from app.executions.keyboard import Keyboard
 from app.executions.once import TakenError
 from app.executions.recovery import lease
@@ -45,6 +46,7 @@ class Means:
     holder: str
     idle: float
     """Seconds that an interactive program may wait for input."""
+    figures: Figures = field(default_factory=Figures)
     closing: anyio.Event = field(default_factory=anyio.Event)
     """Set when the server is about to stop."""
 
@@ -62,6 +64,7 @@ class Live:
         self._program, self._language, self._means = program, language, means
         self._batch = Batch(self._write)
         self._scope = anyio.CancelScope()
+        self._has_written = False
         self._end_by: KillReason | None = None
         self._keyboard: Keyboard | None = None
         if execution.interactive:
@@ -155,6 +158,9 @@ class Live:
     async def _emit(self, output: Output) -> None:
         if self._keyboard:
             self._keyboard.stirred()
+        if not self._has_written:
+            self._has_written = True
+            self._means.figures.first_output(self.execution)
         await self._batch.emit(output)
 
     async def _end_when_idle(self, keyboard: Keyboard) -> None:
@@ -195,6 +201,7 @@ class Live:
                     return  # the next server finds the row and ends it
                 await anyio.sleep(_RETRY_PAUSE)
             else:
+                self._means.figures.ended(self.execution)
                 log.info("execution ended", extra={"id": self.id, "status": outcome.status})
                 return
 

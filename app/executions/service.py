@@ -49,7 +49,7 @@ class ExecutionService:
         tasks: anyio.abc.TaskGroup,
     ) -> None:
         self.rules = rules
-        self.executor = means.executor
+        self.executor, self.figures = means.executor, means.figures
         self._means, self._languages = means, languages
         self._room, self._drain, self._tasks = room, drain, tasks
         self._live: dict[UUID, Live] = {}

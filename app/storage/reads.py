@@ -6,6 +6,8 @@ source, input, arguments and output have questions of their own.
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -19,6 +21,16 @@ from app.storage.mapping import Lease, execution_of, plain, program_of, transcri
 from app.storage.rows import EXECUTIONS, ExecutionRow, OutputRow
 
 Conditions = list[ColumnElement[bool]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueLength:
+    """How long the queue is."""
+
+    length: int
+    oldest: datetime | None
+    """When the first was accepted, if there is one."""
+
 
 EXECUTION = select(
     ExecutionRow.id,
@@ -71,6 +83,14 @@ def leases(connection: Connection) -> tuple[Lease, ...]:
     )
     rows = connection.execute(statement)
     return tuple(Lease(holder=name, expires_at=moment) for name, moment in rows)
+
+
+def queue_length(connection: Connection) -> QueueLength:
+    """Return how many wait, and since when the first of them."""
+    waits = (EXECUTIONS.c.lease_holder.is_not(None), EXECUTIONS.c.status == Status.QUEUED.value)
+    statement = select(func.count(), func.min(EXECUTIONS.c.created_at)).where(*waits)
+    length, oldest = connection.execute(statement).one()
+    return QueueLength(length=length, oldest=oldest)
 
 
 def executions(connection: Connection, owner: str, ids: Sequence[UUID]) -> dict[UUID, Execution]:

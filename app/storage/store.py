@@ -19,10 +19,21 @@ from app.storage.erasing import Chosen, Erased
 from app.storage.feed import open_feed
 from app.storage.mapping import Lease, LogEntry
 from app.storage.once import Earlier, Wish
+from app.storage.reads import QueueLength
 from app.storage.typed import TypedInput
 from app.storage.writes import Note
 
-__all__ = ["Chosen", "Earlier", "Erased", "Lease", "LogEntry", "Store", "TypedInput", "Wish"]
+__all__ = [
+    "Chosen",
+    "Earlier",
+    "Erased",
+    "Lease",
+    "LogEntry",
+    "QueueLength",
+    "Store",
+    "TypedInput",
+    "Wish",
+]
 
 T = TypeVar("T")
 
@@ -93,6 +104,10 @@ class Store:
         """
         work = partial(writes.finish, id=id, outcome=outcome, at=at, entries=entries, holder=holder)
         return await self._change(work)
+
+    async def queue_length(self) -> QueueLength:
+        """Return how many wait, and since when the first of them."""
+        return await self._database.read(reads.queue_length)
 
     async def renew(self, lease: Lease) -> int:
         """Put off the expiry of all that the holder works on; return how many these are."""

@@ -118,6 +118,12 @@ class Api:
         """Return an execution when it has ended."""
         return await self.until(id, lambda execution: execution["finishedAt"] is not None)
 
+    async def metrics(self) -> dict[str, float]:
+        """Return every sample of the metrics by its name and labels."""
+        text = (await self.http.get("/metrics")).text
+        lines = [line for line in text.splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
     async def cancel(self, id: str) -> Json:
         """Stop an execution and return the whole payload."""
         payload: Json = (await self.ask(CANCEL + ALL, id=id))["cancelExecution"]

@@ -63,6 +63,9 @@ class FakeExecutor:
     def state(self) -> ExecutorState:
         return ExecutorState(counts_exactly=False)
 
+    async def check(self) -> None:
+        """Work."""
+
     def supports(self, language: Language) -> Support:
         reason = self._unavailable.get(language.id)
         return Support(reason=reason) if reason else Support(version="1.2.3")

@@ -116,6 +116,16 @@ class LocalExecutor:
         """Tell how it is."""
         return ExecutorState(counts_exactly=self.counts_exactly)
 
+    async def check(self) -> None:
+        """Start a cell and run nothing in it.
+
+        Raises:
+            ExecutorError: no cell works here any more.
+        """
+        end, _, _ = await self._run_python("", (), DEFAULT_LIMITS)
+        if end.code != 0:
+            raise ExecutorError(f"a program that does nothing ended with {end}")
+
     def supports(self, language: Language) -> Support:
         """Tell whether the language runs here; its version was asked in a cell at the start."""
         return self._support[language.id]

@@ -101,6 +101,15 @@ class ModalExecutor:
         if self._account is not None:
             await self._account.close()
 
+    async def check(self) -> None:
+        """Ask Modal whether it is there and the token is good; what else is wrong, `state` says.
+
+        Raises:
+            ModalError: it is not.
+        """
+        if self._account is not None:
+            await self._account.hello()
+
     def supports(self, language: Language) -> Support:
         """Tell whether the language runs; its version was asked in a box."""
         if self._account is None:
