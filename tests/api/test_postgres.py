@@ -3,9 +3,12 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 
+import anyio
 import pytest
 from blockbuster import BlockBuster
+from sqlalchemy import NullPool, text
 
+from app.storage.engine import normal, postgres_engine
 from app.storage.migrations import migrate
 from tests.servers.postgres import PostgresError, PostgresServer
 
@@ -113,3 +116,58 @@ async def test_a_database_that_goes_away_and_comes_back_leaves_nothing_stuck(
         assert ended["status"] in {"SUCCEEDED", "INFRASTRUCTURE_ERROR"}
         assert ended["stdout"] == "so far\nand on\n"
         assert (await api.run(""))["status"] == "SUCCEEDED"
+
+
+async def test_a_database_that_is_gone_shows_wherever_one_looks(
+    open_api: Open, url: str, postgres: PostgresServer
+) -> None:
+    query = "{ health { status database { status } } }"
+    async with open_api(FakeExecutor(), database_url=url) as api:
+        assert (await api.http.get("/readyz")).status_code == 200
+        postgres.stop()
+        ready = await api.http.get("/readyz")
+        assert (ready.status_code, ready.json()) == (503, {"status": "database unavailable"})
+        health = {"status": "DEGRADED", "database": {"status": "DEGRADED"}}
+        assert await api.ask(query) == {"health": health}
+        assert (await api.metrics())["greenroom_database_up"] == 0
+        postgres.restart()
+        assert (await api.http.get("/readyz")).status_code == 200
+        assert (await api.metrics())["greenroom_database_up"] == 1
+
+
+async def test_a_database_that_hangs_does_not_keep_who_asks_how_it_is(
+    open_api: Open, url: str
+) -> None:
+    engine = postgres_engine(normal(url), poolclass=NullPool)
+    async with open_api(FakeExecutor(), database_url=url) as api:
+        async with engine.connect() as connection:
+            await connection.execute(text("LOCK TABLE executions"))
+            ready = await api.http.get("/readyz")
+            assert (ready.status_code, ready.json()) == (503, {"status": "database unavailable"})
+        assert (await api.http.get("/readyz")).status_code == 200
+
+
+async def test_an_erased_session_and_a_key_are_the_same_here(open_api: Open, url: str) -> None:
+    delete = """mutation($session: String!) {
+      deleteExecutions(input: { sessionId: $session }) { deletedCount hasMore errors { code } }
+    }"""
+    async with (
+        open_api(executor := FakeExecutor(), database_url=url) as api,
+        open_api(other := FakeExecutor(), database_url=url) as elsewhere,
+    ):
+        ids: set[str] = set()
+
+        async def run(where: Api) -> None:
+            ids.add((await where.run("", sessionId="s", idempotencyKey="k"))["id"])
+
+        async with anyio.create_task_group() as tasks:
+            for where in (api, elsewhere) * 5:
+                tasks.start_soon(run, where)
+        assert len(ids) == 1
+        assert executor.sandboxes + other.sandboxes == 1
+        [error] = await elsewhere.refuse("other", sessionId="s", idempotencyKey="k")
+        assert error["execution"] == {"id": ids.pop()}
+        deleted = {"deletedCount": 1, "hasMore": False, "errors": []}
+        assert await api.ask(delete, session="s") == {"deleteExecutions": deleted}
+        assert await api.ask("{ executions { totalCount } }") == {"executions": {"totalCount": 0}}
+        await elsewhere.run("other", sessionId="s", idempotencyKey="k")
