@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Annotated, NoReturn
 
 import anyio
@@ -13,23 +12,20 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 from rich.table import Table
 
 from app.api.schema import schema as graphql_schema
 from app.domain.errors import Check, ExecutorError, Unavailable
-from app.executions.retention import purge as erase_old
-from app.executions.retention import tidy
 from app.executors.local.doctor import examine
 from app.executors.modal.credentials import WHERE, BadToken
 from app.languages import all_languages
 from app.main import build_modal_image, examine_modal, local_executor, modal_token
+from app.purging import purge_history
 from app.serve import Refused, serve_forever, serve_on_loopback_modal
 from app.settings import Settings
 from app.settings_text import as_env_file, as_markdown, variable
 from app.storage.errors import StorageError
 from app.storage.migrations import migrate as migrate_database
-from app.storage.store import Store
 from app.version import VERSION
 
 app = typer.Typer(
@@ -112,7 +108,7 @@ def purge(
         _fail("Say how old with --days, or set GREENROOM_RETENTION_DAYS.")
     before = datetime.now(UTC) - age
     try:
-        count = anyio.run(_purge, settings, before, dry_run)
+        count = anyio.run(purge_history, settings, before, dry_run, err)
     except StorageError as error:
         _fail(str(error))
     if as_json:
@@ -121,22 +117,6 @@ def purge(
     else:
         what = "would be erased" if dry_run else "erased"
         out.print(f"{count} executions from before {before:%Y-%m-%d %H:%M} UTC {what}.")
-
-
-async def _purge(settings: Settings, before: datetime, dry_run: bool) -> int:  # noqa: FBT001
-    store = Store(settings.database_url.get_secret_value())
-    try:
-        total = await store.count_before(before)
-        if dry_run:
-            return total
-        with Progress(console=err, transient=True) as progress:
-            task = progress.add_task("Erasing old executions ...", total=total)
-            count = await erase_old(store, before, partial(progress.advance, task))
-            progress.update(task, description="Tidying the files ...")
-            await tidy(store)
-    finally:
-        await store.close()
-    return count
 
 
 @app.command()

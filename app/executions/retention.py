@@ -24,7 +24,7 @@ MOST_ERASED = 1000  # by one call
 MOST_STOPPED = 100  # by one call
 _PAUSE = 0.02  # s between two transactions, in which others write
 _TIDY_PATIENCE = 2.0  # s that a caller waits for; then it is done in the background
-_TIDY_AGAIN = 0.1  # s
+_TIDY_AGAIN = (0.05, 5.0)  # s; the first pause and the longest
 _SWEEP_EVERY = 600.0  # s
 
 
@@ -111,8 +111,11 @@ async def purge(
 
 async def tidy(store: Store) -> None:
     """Make what was erased unreadable on the disk; takes as long as readers are in the way."""
-    while not await store.tidy():  # noqa: ASYNC110 - SQLite rings no bell when a reader ends
-        await anyio.sleep(_TIDY_AGAIN)
+    pause, longest = _TIDY_AGAIN
+    while not await store.tidy():
+        # Less and less often: nobody can write during a try.
+        await anyio.sleep(pause)
+        pause = min(pause * 2, longest)
 
 
 @asynccontextmanager

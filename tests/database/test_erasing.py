@@ -17,7 +17,7 @@ from app.storage import erasing
 from app.storage.engine import Database, is_sqlite, normal
 from app.storage.erasing import Chosen, first_id
 from app.storage.rows import EXECUTIONS, OUTPUT
-from app.storage.store import Store
+from app.storage.store import Store, Wish
 
 from .samples import (
     HOLDER,
@@ -200,6 +200,7 @@ async def tell(store: Store, number: int, *, session_id: str, mark: str) -> None
         session_id=f"{mark}-session-{session_id}",
         label=f"{mark}-label-{number}",
         metadata={f"{mark}-metadata": f"{mark}-{number}"},
+        interactive=True,
     )
     program = Program(
         language="PYTHON",
@@ -207,7 +208,9 @@ async def tell(store: Store, number: int, *, session_id: str, mark: str) -> None
         stdin=f"{mark}-stdin-{number}".encode(),
         args=(f"{mark}-argument",),
     )
-    await store.insert(one, program, lease())
+    wish = Wish(key=f"{mark}-key-{number}", fingerprint=b"", since=NOW)
+    await store.insert_once(one, program, lease(), wish)
+    await store.type_in(OWNER, one.id, f"{mark}-typed-{number}".encode() * size, is_last=True)
     output = f"{mark}-output-{number} ".encode() * size
     await store.append(one.id, [entry(1, output)], holder=HOLDER)
     await store.finish(one.id, SUCCESS, at=NOW, entries=[entry(2, output)], holder=HOLDER)

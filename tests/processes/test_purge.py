@@ -1,15 +1,22 @@
 """`greenroom purge` erases what is old, and a server erases it by itself when it is told to."""
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import anyio
 import pytest
+from pydantic import SecretStr
+from rich.console import Console
 
+from app import purging
 from app.domain.history import Filter
+from app.settings import Settings
 from app.storage.erasing import first_id
 from app.storage.store import Store
 from tests.database.samples import OWNER, ended
@@ -85,6 +92,25 @@ async def test_it_may_go_on_beside_a_server_that_runs_programs(old: Path) -> Non
             tasks.start_soon(api.run, "print(42)")
         assert (await purge(old, "--days", "30"))["count"] == 2
     assert await count(old) == 11
+
+
+async def test_a_reader_that_stays_is_named_and_does_not_keep_the_command(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purging, "_TIDY_PATIENCE", 0.1)
+    settings = Settings(_env_file=None, database_url=SecretStr(f"sqlite:///{old}/greenroom.db"))
+    said = StringIO()
+    with closing(sqlite3.connect(old / "greenroom.db", check_same_thread=False)) as reader:
+        await anyio.to_thread.run_sync(read_on, reader)
+        now = datetime.now(UTC)
+        assert await purging.purge_history(settings, now, False, Console(file=said)) == 3  # noqa: FBT003
+    assert "A reader keeps the log" in said.getvalue()
+
+
+def read_on(connection: sqlite3.Connection) -> None:
+    """Begin to read, and do not end."""
+    connection.execute("BEGIN")
+    connection.execute("SELECT count(*) FROM executions").fetchall()
 
 
 async def test_a_server_erases_what_is_too_old_by_itself(old: Path) -> None:
