@@ -8,9 +8,9 @@ from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import URL, Connection
 
-from app.storage.engine import is_sqlite, normal
 from app.storage.migrations import exclusively
 from app.storage.rows import Base, UTCDateTime
+from app.storage.urls import is_sqlite, normal
 
 DEFAULT_URL = "sqlite+aiosqlite:///./greenroom.db"
 

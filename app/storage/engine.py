@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from anyio import CancelScope, CapacityLimiter, to_thread
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_connection
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from app.storage.errors import StorageError, explained
+from app.storage.errors import explained
 from app.storage.tidying import tidy
+from app.storage.urls import is_sqlite, normal
 
 T = TypeVar("T")
 Done: TypeAlias = Callable[[], None]
@@ -169,46 +169,6 @@ async def in_transaction(engine: AsyncEngine, work: Callable[[Connection], T]) -
         with CancelScope(shield=True):
             await connection.close()
     return result
-
-
-def normal(url: str | URL) -> URL:
-    """Read a URL as people write it and name the driver that we use.
-
-    Raises:
-        StorageError: it is no URL of a database that we know.
-    """
-    try:
-        url = make_url(url)
-    except ArgumentError:
-        # Without its text, which may hold a password.
-        message = "GREENROOM_DATABASE_URL is no URL; it looks like sqlite:///./greenroom.db"
-        raise StorageError(message) from None
-    match url.drivername.partition("+")[0]:
-        case "sqlite":
-            return _normal_sqlite(url)
-        case "postgresql" | "postgres":
-            return _normal_postgres(url)
-        case other:
-            message = f"GREENROOM_DATABASE_URL names `{other}`; use sqlite or postgresql"
-            raise StorageError(message)
-
-
-def _normal_sqlite(url: URL) -> URL:
-    if not url.database or url.database == ":memory:":
-        message = "GREENROOM_DATABASE_URL names no file; it looks like sqlite:///./greenroom.db"
-        raise StorageError(message)
-    return url.set(drivername="sqlite+pysqlite", database=str(Path(url.database).absolute()))
-
-
-def _normal_postgres(url: URL) -> URL:
-    # libpq's word, which providers write; asyncpg knows it by another.
-    query = {"ssl" if key == "sslmode" else key: value for key, value in url.query.items()}
-    return url.set(drivername="postgresql+asyncpg", query=query)
-
-
-def is_sqlite(url: URL) -> bool:
-    """Whether a normal URL is one of SQLite."""
-    return url.get_backend_name() == "sqlite"
 
 
 def sqlite_engine(

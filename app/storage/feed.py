@@ -25,8 +25,9 @@ import anyio
 from anyio import CancelScope
 from sqlalchemy import URL, Connection, NullPool, text
 
-from app.storage.engine import CONNECT_TIMEOUT, is_sqlite, normal, postgres_engine
+from app.storage.engine import CONNECT_TIMEOUT, postgres_engine
 from app.storage.errors import explained
+from app.storage.urls import is_sqlite, normal
 
 log = logging.getLogger(__name__)
 

@@ -22,13 +22,12 @@ from sqlalchemy import URL, Connection, NullPool, inspect, text
 from app.storage.engine import (
     CONNECT_TIMEOUT,
     in_transaction,
-    is_sqlite,
-    normal,
     open_database,
     postgres_engine,
     sqlite_engine,
 )
 from app.storage.errors import StorageError, explained, place
+from app.storage.urls import is_sqlite, normal
 
 LOCK_TIMEOUT = 60  # s; for another process to migrate, or to end a long transaction
 LOCK_KEY = 0x677265656E  # "green"; any number that others on the same server do not use

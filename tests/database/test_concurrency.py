@@ -13,8 +13,9 @@ from sqlalchemy import Connection, Engine, NullPool, text
 from app.domain.execution import Execution, Transcript
 from app.domain.history import Filter, Window
 from app.storage import reads
-from app.storage.engine import CONNECTIONS, is_sqlite, normal, postgres_engine
+from app.storage.engine import CONNECTIONS, postgres_engine
 from app.storage.store import Store
+from app.storage.urls import is_sqlite, normal
 
 from .samples import (
     HOLDER,

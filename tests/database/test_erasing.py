@@ -14,10 +14,11 @@ from sqlalchemy import Connection, func, select
 from app.domain.execution import Program
 from app.domain.history import Filter
 from app.storage import erasing
-from app.storage.engine import Database, is_sqlite, normal
+from app.storage.engine import Database
 from app.storage.erasing import Chosen, first_id
 from app.storage.rows import EXECUTIONS, OUTPUT
 from app.storage.store import Store, Wish
+from app.storage.urls import is_sqlite, normal
 
 from .samples import (
     HOLDER,

@@ -17,10 +17,11 @@ from anyio import to_thread
 from sqlalchemy import Connection, inspect, text
 
 from app.storage import migrations
-from app.storage.engine import normal, open_database
+from app.storage.engine import open_database
 from app.storage.errors import StorageError
 from app.storage.migrations import configuration, exclusively, migrate, pending
 from app.storage.store import Store
+from app.storage.urls import normal
 
 from .samples import HOLDER, OWNER, entry, files, queued
 

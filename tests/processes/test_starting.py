@@ -157,6 +157,11 @@ def test_a_file_that_is_no_database_says_so(here: Path) -> None:
         ("max_disk", "1"),
         ("database_url", "hunter2"),
         ("database_url", "mysql://me:hunter2@host/name"),
+        ("database_url", "postgresql://me:hunter2@host/name?channel_binding=hunter2"),
+        ("database_url", "postgresql://me:hunter2@host/name?sslmode=hunter2"),
+        ("database_url", "postgresql://me:hunter2@host/name?sslmode=require&sslmode=require"),
+        ("database_url", "postgresql://me:hunter2@127.0.0.1:99999/name"),
+        ("database_url", "postgresql://me:hunter2@[::1/name"),
     ],
 )
 def test_a_bad_setting_is_named_and_its_value_is_not(here: Path, name: str, value: str) -> None:
