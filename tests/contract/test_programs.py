@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 
 import anyio
 import pytest
@@ -92,6 +93,16 @@ async def test_a_signal_is_called_by_its_name(box: Box, name: str) -> None:
     result = await box(programs.KILL_SELF[box.language.id], args=[name])
     assert result.status is Status.CRASHED, result
     assert (result.outcome.exit_code, result.outcome.signal) == (None, name)
+
+
+async def test_a_signal_that_the_server_ignores_still_ends_a_program(box: Box) -> None:
+    # As a shell has it for what it starts in the background.
+    before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    try:
+        result = await box(programs.KILL_SELF[box.language.id], args=["SIGQUIT"], wall_time=5.0)
+    finally:
+        signal.signal(signal.SIGQUIT, before)
+    assert (result.status, result.outcome.signal) == (Status.CRASHED, "SIGQUIT"), result
 
 
 async def test_an_uncaught_error_names_the_program_and_nothing_of_ours(box: Box) -> None:

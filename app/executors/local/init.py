@@ -225,12 +225,10 @@ def become_program(job, stdio, failed):
         os.dup2(descriptor, target, inheritable=True)
     os.closerange(3, failed)
     os.closerange(failed + 1, 1 << 20)
-    for number in (
-        _signal.SIGHUP,
-        _signal.SIGPIPE,
-        _signal.SIGXFSZ,
-    ):  # Python ignores these; a program expects not
+    # Whatever whoever started the server ignores or blocks: a program expects that nobody does.
+    for number in _signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP}:
         _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     os.umask(0o022)
     os.chdir("/box")
     set_rlimits(job["rlimits"])
