@@ -8,7 +8,7 @@ import strawberry
 from strawberry.dataloader import DataLoader
 
 from app.api.errors import BadArgumentError
-from app.domain.execution import Execution, Program, Transcript
+from app.domain.execution import Execution, Program, Stream, Transcript
 from app.domain.language import Language
 from app.domain.limits import MIB, describe_size
 from app.executions.pulse import Pulse
@@ -37,6 +37,15 @@ class Services:
     languages: Mapping[str, Language]
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Output that a field asks for: so many bytes of a stream, or all if None."""
+
+    id: UUID
+    stream: Stream
+    most: int | None = None
+
+
 class Context:
     """What lives as long as one operation."""
 
@@ -49,7 +58,7 @@ class Context:
         self.languages = services.languages
         self.records: DataLoader[UUID, Execution | None] = DataLoader(self._load_executions)
         self.programs: DataLoader[UUID, Program | None] = DataLoader(self._load_programs)
-        self.transcripts: DataLoader[UUID, Transcript] = DataLoader(self._load_transcripts)
+        self.outputs: DataLoader[Wanted, bytes] = DataLoader(self._load_outputs)
         self._read = self._text = 0
 
     def allow(self, size: int) -> None:
@@ -75,16 +84,24 @@ class Context:
         found = await self.history.programs(self.owner, ids)
         return [found.get(id) for id in ids]
 
-    async def _load_transcripts(self, ids: Sequence[UUID]) -> list[Transcript]:
+    async def _load_outputs(self, wanted: Sequence[Wanted]) -> list[bytes]:
+        """Read both streams of all in one question, and of each no more than somebody wants."""
+        ids = tuple(dict.fromkeys(each.id for each in wanted))
         self._count(ids)
-        found = await self.history.transcripts(self.owner, ids)
-        return [found.get(id, Transcript()) for id in ids]
+        stdout, stderr = _most(wanted, Stream.STDOUT), _most(wanted, Stream.STDERR)
+        found = await self.history.transcripts(self.owner, ids, stdout=stdout, stderr=stderr)
+        return [found.get(each.id, Transcript()).of(each.stream) for each in wanted]
 
     def _count(self, ids: Sequence[UUID]) -> None:
         self._read += len(ids)
         if self._read > MOST_READ:
             message = "One request may ask for programs and output of 100 executions at most."
             raise BadArgumentError(message)
+
+
+def _most(wanted: Sequence[Wanted], stream: Stream) -> int | None:
+    asked = [each.most for each in wanted if each.stream is stream]
+    return max((most or 0 for most in asked), default=0) if None not in asked else None
 
 
 Info = strawberry.Info[Context, None]

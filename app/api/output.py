@@ -40,17 +40,29 @@ class OutputStream:
         return False
 
 
+def enough(max_bytes: int | None) -> int | None:
+    """Return how many bytes to read: one more than asked for tells whether they are all.
+
+    Raises:
+        BadArgumentError: `max_bytes` makes no sense.
+    """
+    if max_bytes is None:
+        return None
+    if max_bytes < 0:
+        message = f"`maxBytes` must not be negative, but is {max_bytes}."
+        raise BadArgumentError(message)
+    return max_bytes + 1
+
+
 def read(info: Info, data: bytes, max_bytes: int | None) -> str:
     """Return bytes as text, or their beginning.
 
     Raises:
-        BadArgumentError: `max_bytes` makes no sense, or the answer would be too large.
+        BadArgumentError: the answer would be too large.
     """
-    if max_bytes is not None and max_bytes < 0:
-        message = f"`maxBytes` must not be negative, but is {max_bytes}."
-        raise BadArgumentError(message)
-    info.context.allow(len(data) if max_bytes is None else min(len(data), max_bytes))
-    return beginning(data, len(data) if max_bytes is None else max_bytes)
+    most = len(data) if max_bytes is None else max_bytes
+    info.context.allow(min(len(data), most))
+    return beginning(data, most)
 
 
 def beginning(data: bytes, max_bytes: int) -> str:

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import strawberry
 
-from app.api.context import Info
+from app.api.context import Info, Wanted
 from app.api.enums import ExecutionStatus, LanguageId, TimeLimitKind
 from app.api.errors import UserError
 from app.api.ids import encode_id
-from app.api.output import MaxBytes, OutputStream, read
+from app.api.output import MaxBytes, OutputStream, enough, read
 from app.api.scalars import BigInt, Json
 from app.domain import execution as domain
 from app.domain import limits
@@ -201,31 +201,33 @@ class Execution(Node):
         description="What it has written to standard output so far, invalid bytes as U+FFFD."
     )
     async def stdout(self, info: Info, max_bytes: MaxBytes = None) -> str:
-        return read(info, (await self._transcript(info)).stdout, max_bytes)
+        data = await self._output(info, domain.Stream.STDOUT, enough(max_bytes))
+        return read(info, data, max_bytes)
 
     @strawberry.field(
         description="What it has written to standard error so far, invalid bytes as U+FFFD."
     )
     async def stderr(self, info: Info, max_bytes: MaxBytes = None) -> str:
-        return read(info, (await self._transcript(info)).stderr, max_bytes)
+        data = await self._output(info, domain.Stream.STDERR, enough(max_bytes))
+        return read(info, data, max_bytes)
 
     @strawberry.field(description="Its standard output as bytes.")
     async def stdout_stream(self, info: Info) -> OutputStream:
-        return self._stream((await self._transcript(info)).stdout, domain.Stream.STDOUT)
+        return await self._stream(info, domain.Stream.STDOUT)
 
     @strawberry.field(description="Its standard error as bytes.")
     async def stderr_stream(self, info: Info) -> OutputStream:
-        return self._stream((await self._transcript(info)).stderr, domain.Stream.STDERR)
+        return await self._stream(info, domain.Stream.STDERR)
 
     async def _program(self, info: Info) -> domain.Program:
         program = await info.context.programs.load(self.record.id)
         return program or domain.Program(language=self.record.language, source="")
 
-    async def _transcript(self, info: Info) -> domain.Transcript:
-        return await info.context.transcripts.load(self.record.id)
+    async def _output(self, info: Info, stream: domain.Stream, most: int | None = None) -> bytes:
+        return await info.context.outputs.load(Wanted(self.record.id, stream, most))
 
-    def _stream(self, data: bytes, stream: domain.Stream) -> OutputStream:
-        outcome = self.record.outcome
+    async def _stream(self, info: Info, stream: domain.Stream) -> OutputStream:
+        data, outcome = await self._output(info, stream), self.record.outcome
         return OutputStream(data=data, is_truncated=bool(outcome and stream in outcome.truncated))
 
 

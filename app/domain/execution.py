@@ -182,3 +182,7 @@ class Transcript:
 
     stdout: bytes = b""
     stderr: bytes = b""
+
+    def of(self, stream: Stream) -> bytes:
+        """Return what went to one of the two."""
+        return self.stdout if stream is Stream.STDOUT else self.stderr

@@ -8,17 +8,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, false, func, select
 
-from app.domain.execution import Execution, Program, Status, Transcript
+from app.domain.execution import Execution, Program, Status
 from app.domain.history import Filter, Order, Page, Stats, Window
-from app.storage.mapping import Lease, execution_of, plain, program_of, transcript_of
-from app.storage.rows import EXECUTIONS, ExecutionRow, OutputRow
+from app.storage.mapping import Lease, execution_of, plain, program_of
+from app.storage.rows import EXECUTIONS, ExecutionRow
 
 Conditions = list[ColumnElement[bool]]
 
@@ -51,25 +49,18 @@ EXECUTION = select(
     ExecutionRow.metadata_.label("metadata"),
     ExecutionRow.outcome,
 )
-_NAMED = (
+NAMED = (
     ExecutionRow.owner == bindparam("owner"),
     ExecutionRow.id.in_(bindparam("ids", expanding=True)),
 )
-_NAMED_EXECUTIONS = EXECUTION.where(*_NAMED)
+_NAMED_EXECUTIONS = EXECUTION.where(*NAMED)
 _NAMED_PROGRAMS = select(
     ExecutionRow.id,
     ExecutionRow.language,
     ExecutionRow.source,
     ExecutionRow.stdin,
     ExecutionRow.args,
-).where(*_NAMED)
-# From the executions outwards: one without output has a transcript too, an empty one.
-_NAMED_OUTPUT = (
-    select(ExecutionRow.id, OutputRow.stream, OutputRow.data)
-    .outerjoin_from(ExecutionRow, OutputRow)
-    .where(*_NAMED)
-    .order_by(ExecutionRow.id, OutputRow.seq)
-)
+).where(*NAMED)
 
 
 def leases(connection: Connection) -> tuple[Lease, ...]:
@@ -104,13 +95,6 @@ def programs(connection: Connection, owner: str, ids: Sequence[UUID]) -> dict[UU
     """Return what was run."""
     rows = connection.execute(_NAMED_PROGRAMS, {"owner": owner, "ids": ids})
     return {plain(row.id): program_of(row) for row in rows}
-
-
-def transcripts(connection: Connection, owner: str, ids: Sequence[UUID]) -> dict[UUID, Transcript]:
-    """Return what was written so far."""
-    rows = connection.execute(_NAMED_OUTPUT, {"owner": owner, "ids": ids})
-    pieces = groupby(rows, attrgetter("id"))
-    return {plain(id): transcript_of(of_one) for id, of_one in pieces}
 
 
 def page(connection: Connection, owner: str, filter: Filter, window: Window) -> Page:

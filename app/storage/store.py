@@ -20,6 +20,7 @@ from app.storage.feed import open_feed
 from app.storage.mapping import Lease, LogEntry
 from app.storage.once import Earlier, Wish
 from app.storage.reads import QueueLength
+from app.storage.transcripts import transcripts
 from app.storage.typed import TypedInput
 from app.storage.writes import Note
 
@@ -182,9 +183,24 @@ class Store:
         """Return what the owner's executions ran."""
         return await self._database.read(partial(reads.programs, owner=owner, ids=ids))
 
-    async def transcripts(self, owner: str, ids: Sequence[UUID]) -> dict[UUID, Transcript]:
-        """Return what the owner's executions have written so far."""
-        return await self._database.read(partial(reads.transcripts, owner=owner, ids=ids))
+    async def transcripts(
+        self,
+        owner: str,
+        ids: Sequence[UUID],
+        *,
+        stdout: int | None = None,
+        stderr: int | None = None,
+    ) -> dict[UUID, Transcript]:
+        """Return what the owner's executions have written so far.
+
+        Args:
+            owner: whose they are.
+            ids: of the executions.
+            stdout: at most so many bytes of it, all of them if None.
+            stderr: likewise.
+        """
+        work = partial(transcripts, owner=owner, ids=ids, stdout=stdout, stderr=stderr)
+        return await self._database.read(work)
 
     async def page(self, owner: str, filter: Filter, window: Window) -> Page:
         """Return a slice of the owner's history."""

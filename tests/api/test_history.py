@@ -283,6 +283,7 @@ async def test_a_list_reads_neither_programs_nor_output_nor_the_count(
         ("nodes { stdout }", ["execution_output"]),
         ("nodes { stdout stderr stdoutStream { base64 } }", ["execution_output"]),
         ("edges { node { stdout(maxBytes: 1) } }", ["execution_output"]),
+        ("nodes { a: stdout(maxBytes: 1) stderr(maxBytes: 9) stdout }", ["execution_output"]),
         ("nodes { source stdout }", ["source", "execution_output"]),
         ("totalCount", ["count("]),
     ],

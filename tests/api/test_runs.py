@@ -157,6 +157,16 @@ async def test_output_can_be_cut_at_a_character(api: Api, most: int | None, text
     }
 
 
+async def test_each_field_cuts_for_itself(api: Api) -> None:
+    id = (await api.run("import sys; print('éé' * 9); print('no', file=sys.stderr)"))["id"]
+    fields = "a: stdout(maxBytes: 3) b: stdout(maxBytes: 4) stderr(maxBytes: 2)"
+    query = "query($id: ID!) { execution(id: $id) { %s } }"
+    cut = {"a": "é", "b": "éé", "stderr": "no"}
+    assert await api.ask(query % fields, id=id) == {"execution": cut}
+    whole = {**cut, "stdout": "éé" * 9 + "\n"}
+    assert await api.ask(query % f"{fields} stdout", id=id) == {"execution": whole}
+
+
 async def test_output_cannot_be_cut_before_its_start(api: Api) -> None:
     id = (await api.run("print(1)"))["id"]
     error = await api.fail("query($id: ID!) { execution(id: $id) { stdout(maxBytes: -1) } }", id=id)

@@ -15,6 +15,7 @@ from app.domain.history import Filter, Window
 from app.storage import reads
 from app.storage.engine import CONNECTIONS, postgres_engine
 from app.storage.store import Store
+from app.storage.transcripts import transcripts
 from app.storage.urls import is_sqlite, normal
 
 from .samples import (
@@ -118,7 +119,7 @@ async def whole(store: Store, id: UUID) -> bool:
 
     def look(connection: Connection) -> tuple[Execution, Transcript]:
         found = reads.executions(connection, OWNER, [id])
-        return found[id], reads.transcripts(connection, OWNER, [id])[id]
+        return found[id], transcripts(connection, OWNER, [id])[id]
 
     execution, log = await store._database.read(look)
     assert (execution.outcome, log.stdout) in [(None, b""), (SUCCESS, b"42\n" * 20)]

@@ -63,6 +63,18 @@ async def test_the_log_joins_to_a_transcript_in_the_order_of_its_numbers(store: 
     assert found == {id: Transcript(stdout=b"abc", stderr=b"!")}
 
 
+async def test_a_transcript_can_be_cut_at_any_byte_of_each_stream(store: Store) -> None:
+    ids = [await queued(store) for _ in range(2)]
+    pieces = [entry(1, b"ab"), entry(2, b"xyz", Stream.STDERR), entry(3, b"\0"), entry(4, b"cde")]
+    assert await store.append(ids[0], pieces, holder=HOLDER)
+    for stdout in (None, *range(8)):
+        for stderr in (None, *range(5)):
+            found = await store.transcripts(OWNER, ids, stdout=stdout, stderr=stderr)
+            cut = Transcript(stdout=b"ab\0cde"[:stdout], stderr=b"xyz"[:stderr])
+            assert found == {ids[0]: cut, ids[1]: Transcript()}
+    assert await store.transcripts("another", ids, stdout=1) == {}
+
+
 async def test_an_end_brings_the_outcome_and_the_last_of_the_log(store: Store) -> None:
     id = await queued(store)
     assert await store.append(id, [entry(1, b"4")], holder=HOLDER)

@@ -74,6 +74,7 @@ QUESTIONS: dict[str, tuple[int, Question]] = {
     "executions": (1, lambda store, ids: store.executions(OWNER, ids)),
     "programs": (1, lambda store, ids: store.programs(OWNER, ids)),
     "transcripts": (1, lambda store, ids: store.transcripts(OWNER, ids)),
+    "beginnings": (1, lambda store, ids: store.transcripts(OWNER, ids, stdout=1, stderr=0)),
     "first page": (1, lambda store, _: store.page(OWNER, Filter(), Window(size=10))),
     "page after": (2, lambda store, ids: store.page(OWNER, Filter(), Window(size=9, after=ids[5]))),
     "page between": (
@@ -209,7 +210,7 @@ async def test_leases_are_found_by_their_own_index(
     assert any(LEASE in line for line in plan), plan
 
 
-@pytest.mark.parametrize("name", ["executions", "programs", "transcripts", "events"])
+@pytest.mark.parametrize("name", ["executions", "programs", "transcripts", "beginnings", "events"])
 async def test_named_executions_are_found_by_an_index(
     full: Store, database: Database, name: str
 ) -> None:
