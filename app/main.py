@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 LANGUAGES = all_languages()
 
-ExecutorFactory = Callable[[Settings], AbstractAsyncContextManager[Executor]]
+ExecutorFactory = Callable[[Settings, Store], AbstractAsyncContextManager[Executor]]
 
 
 def local_executor(settings: Settings) -> LocalExecutor:
@@ -54,7 +54,7 @@ def local_executor(settings: Settings) -> LocalExecutor:
     )
 
 
-def modal_executor(settings: Settings, token: Token) -> "ModalExecutor":
+def modal_executor(settings: Settings, token: Token, store: Store) -> "ModalExecutor":
     """Make the executor on Modal that the settings ask for."""
     # Modal's client takes half a second to import; who does not use it need not wait for it.
     from app.executors.modal.executor import ModalExecutor, ModalOptions  # noqa: PLC0415
@@ -69,7 +69,7 @@ def modal_executor(settings: Settings, token: Token) -> "ModalExecutor":
         create_burst=settings.modal_create_burst,
         budget=settings.modal_budget,
     )
-    return ModalExecutor(LANGUAGES, token, options, settings.rules.defaults)
+    return ModalExecutor(LANGUAGES, token, options, settings.rules.defaults, store)
 
 
 def modal_token(settings: Settings) -> Token | None:
@@ -91,7 +91,7 @@ def modal_token(settings: Settings) -> Token | None:
     return token
 
 
-def chosen_executor(settings: Settings) -> AbstractAsyncContextManager[Executor]:
+def chosen_executor(settings: Settings, store: Store) -> AbstractAsyncContextManager[Executor]:
     """Make the executor that the settings ask for, and say why it is that one."""
     token = modal_token(settings)
     name = "local" if token is None else "modal"
@@ -99,7 +99,7 @@ def chosen_executor(settings: Settings) -> AbstractAsyncContextManager[Executor]
     if settings.executor != "auto":
         why = "GREENROOM_EXECUTOR says so"
     log.info("executor chosen", extra={"executor": name, "because": why})
-    return local_executor(settings) if token is None else modal_executor(settings, token)
+    return local_executor(settings) if token is None else modal_executor(settings, token, store)
 
 
 async def build_modal_image(settings: Settings, token: Token) -> str:
@@ -208,7 +208,7 @@ async def open_services(
         await store.ping()
         async with (
             # Languages are looked for on the disk.
-            await to_thread.run_sync(open_executor, settings) as executor,
+            await to_thread.run_sync(open_executor, settings, store) as executor,
             open_service(
                 store=store,
                 executor=executor,

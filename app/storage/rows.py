@@ -179,6 +179,19 @@ class InputRow(Base):
     data: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class ReplicaRow(Base):
+    """A server that keeps something outside of itself, such as sandboxes; kept when it has died.
+
+    Whoever is not here is nobody that this installation knows anything about.
+    """
+
+    __tablename__ = "replicas"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    expires_at: Mapped[datetime]
+
+
 EXECUTIONS = Base.metadata.tables[ExecutionRow.__tablename__]
 OUTPUT = Base.metadata.tables[OutputRow.__tablename__]
 INPUT = Base.metadata.tables[InputRow.__tablename__]
+REPLICAS = Base.metadata.tables[ReplicaRow.__tablename__]

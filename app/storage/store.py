@@ -13,7 +13,7 @@ from app.domain.events import EventPage
 from app.domain.execution import Execution, Outcome, Program, Transcript
 from app.domain.history import Filter, Page, Stats, Window
 from app.domain.ports import Placement
-from app.storage import erasing, events, once, reads, typed, writes
+from app.storage import erasing, events, once, reads, replicas, typed, writes
 from app.storage.engine import open_database
 from app.storage.erasing import Chosen, Erased
 from app.storage.feed import open_feed
@@ -226,3 +226,15 @@ class Store:
             return result
 
         return await self._database.write(change, partial(self.feed.committed, notes))
+
+    async def keep_replica(self, name: str, *, until: datetime) -> None:
+        """Say that a replica of the service lives until then."""
+        await self._database.write(partial(replicas.keep_alive, name=name, until=until))
+
+    async def dead_replicas(self, *, after: datetime, before: datetime) -> frozenset[str]:
+        """Name the replicas whose last word was that they live until some time in between."""
+        return await self._database.read(partial(replicas.dead, after=after, before=before))
+
+    async def placements(self) -> tuple[Placement, ...]:
+        """Say where the executions are that have not ended."""
+        return await self._database.read(replicas.placements)

@@ -86,6 +86,12 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("execution_id", "seq", name="pk_execution_input"),
     )
+    op.create_table(
+        "replicas",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_replicas"),
+    )
 
 
 def create_partial_index(present: str, *columns: str, unique: bool = False) -> None:
@@ -102,6 +108,7 @@ def create_partial_index(present: str, *columns: str, unique: bool = False) -> N
 
 
 def downgrade() -> None:
+    op.drop_table("replicas")
     op.drop_table("execution_input")
     op.drop_table("execution_output")
     op.drop_table("executions")

@@ -71,7 +71,7 @@ def open_api(database: Path, executor: LocalExecutor) -> Open:
     async def open_one(executor: Executor | None = None, **changes: Any) -> AsyncIterator[Api]:
         settings = settings_of(**{"database_url": f"sqlite:///{database}"} | changes)
         async with (
-            open_services(settings, lambda _: nullcontext(executor or real)) as services,
+            open_services(settings, lambda *_: nullcontext(executor or real)) as services,
             client_of(create_app(settings, services)) as api,
         ):
             yield api

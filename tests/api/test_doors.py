@@ -22,7 +22,7 @@ FRONTEND = "https://frontend.example"
 @pytest.fixture
 async def app(database: Path) -> AsyncIterator[FastAPI]:
     settings = settings_of(database_url=f"sqlite:///{database}", cors_origins=(FRONTEND,))
-    async with open_services(settings, lambda _: nullcontext(FakeExecutor())) as services:
+    async with open_services(settings, lambda *_: nullcontext(FakeExecutor())) as services:
         yield create_app(settings, services)
 
 
@@ -161,7 +161,7 @@ async def test_a_browser_may_not_send_what_it_likes(http: httpx.AsyncClient) -> 
 async def test_localhost_can_be_shut_out(database: Path) -> None:
     settings = settings_of(database_url=f"sqlite:///{database}", cors_localhost=False)
     async with (
-        open_services(settings, lambda _: nullcontext(FakeExecutor())) as services,
+        open_services(settings, lambda *_: nullcontext(FakeExecutor())) as services,
         client_of(create_app(settings, services)) as api,
     ):
         assert (await ask(api.http, origin="http://localhost:3000")).status_code == 403

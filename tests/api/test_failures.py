@@ -373,7 +373,7 @@ async def test_a_stopping_server_lets_programs_end_and_accepts_none(database: Pa
     gate = Gate()
     settings = settings_of(database_url=f"sqlite:///{database}", slots=1)
     async with (
-        open_services(settings, lambda _: nullcontext(FakeExecutor(gate))) as services,
+        open_services(settings, lambda *_: nullcontext(FakeExecutor(gate))) as services,
         client_of(create_app(settings, services)) as api,
         anyio.create_task_group() as tasks,
     ):

@@ -321,7 +321,7 @@ async def test_other_owners_executions_do_not_exist(database: Path) -> None:
         limits=DEFAULT_LIMITS,
     )
     async with (
-        open_services(settings, lambda _: nullcontext(FakeExecutor(gate))) as services,
+        open_services(settings, lambda *_: nullcontext(FakeExecutor(gate))) as services,
         client_of(create_app(settings, services)) as api,
     ):
         execution = await services.executions.submit(theirs)

@@ -8,7 +8,7 @@ import pytest
 from blockbuster import BlockBuster
 from sqlalchemy import NullPool, text
 
-from app.storage.engine import normal, postgres_engine
+from app.storage.urls import normal, postgres_engine
 from app.storage.migrations import migrate
 from tests.servers.postgres import PostgresError, PostgresServer
 

@@ -25,7 +25,7 @@ from app.storage.urls import normal
 
 from .samples import HOLDER, OWNER, entry, files, queued
 
-TABLES = {"alembic_version", "executions", "execution_input", "execution_output"}
+TABLES = {"alembic_version", "executions", "execution_input", "execution_output", "replicas"}
 
 
 async def tables(url: str) -> set[str]:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import anyio
@@ -13,7 +14,7 @@ from pydantic import SecretStr
 from app.domain.execution import Exit, Outcome, Output, Stream
 from app.domain.language import Language
 from app.domain.limits import DEFAULT_LIMITS, MIB, Limits
-from app.domain.ports import Command, Support
+from app.domain.ports import Command, Placement, Support
 from app.domain.verdict import judge
 from app.executors.modal import loopback
 from app.executors.modal.credentials import Token
@@ -21,6 +22,7 @@ from app.executors.modal.executor import ModalExecutor, ModalOptions
 from app.executors.modal.images import recipe_for
 from app.executors.modal.loopback import LoopbackModal
 from app.executors.modal.publish import publish
+from app.executors.modal.reaper import Registry
 from app.languages import all_languages
 
 LANGUAGES = all_languages()
@@ -64,7 +66,12 @@ def options_of(server: LoopbackModal, **changes: Any) -> ModalOptions:
 
 @asynccontextmanager
 async def executor_on(
-    server: LoopbackModal, *, with_image: bool = True, limits: Limits = LIMITS, **changes: Any
+    server: LoopbackModal,
+    *,
+    with_image: bool = True,
+    limits: Limits = LIMITS,
+    registry: Registry | None = None,
+    **changes: Any,
 ) -> AsyncIterator[ModalExecutor]:
     """Open the executor and wait until it knows its languages and has no box but the ready ones."""
     token = token_of(server)
@@ -72,10 +79,35 @@ async def executor_on(
         await publish(token, server=server.url, recipe=recipe_for(LANGUAGES.values()))
     options = options_of(server, **changes)
     others = len(server.state.running())
-    async with ModalExecutor(LANGUAGES, token, options, limits) as executor:
+    async with ModalExecutor(LANGUAGES, token, options, limits, registry or Ledger()) as executor:
         await until_ready(executor, options.warm_floor)
         await until_running(server, options.warm_floor + others)
         yield executor
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What an installation writes down of its replicas, without a database."""
+
+    lives: dict[str, datetime] = field(default_factory=dict)
+    placed: list[Placement] = field(default_factory=list)
+    is_away: bool = False
+
+    async def keep_replica(self, name: str, *, until: datetime) -> None:
+        self._require()
+        self.lives[name] = until
+
+    async def dead_replicas(self, *, after: datetime, before: datetime) -> frozenset[str]:
+        self._require()
+        return frozenset(name for name, until in self.lives.items() if after < until < before)
+
+    async def placements(self) -> tuple[Placement, ...]:
+        self._require()
+        return tuple(self.placed)
+
+    def _require(self) -> None:
+        if self.is_away:
+            raise LookupError("the database is away")
 
 
 async def until_ready(executor: ModalExecutor, boxes: int = 1) -> None:

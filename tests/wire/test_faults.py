@@ -21,6 +21,7 @@ from app.executors.modal.loopback import LoopbackModal, Rate, Token, new_token
 from tests.wire.adapter import (
     LANGUAGES,
     LIMITS,
+    Ledger,
     Ran,
     command_for,
     executor_on,
@@ -224,7 +225,7 @@ async def test_a_modal_that_does_not_answer_does_not_hold_the_start_back(
     pinned.setattr("app.executors.modal.account.CONNECT_TIMEOUT", 0.5)
     options = replace(options_of(loopback), server="http://127.0.0.1:9")
     began = time.monotonic()
-    async with ModalExecutor(LANGUAGES, token_of(loopback), options, LIMITS) as executor:
+    async with ModalExecutor(LANGUAGES, token_of(loopback), options, LIMITS, Ledger()) as executor:
         assert time.monotonic() - began < 30  # the client alone would take 63 s
         state = executor.state()
         assert state.problem
@@ -268,7 +269,9 @@ async def test_a_token_that_is_refused_stops_the_start(loopback: LoopbackModal) 
         pass
     loopback.revoke(loopback.token)
     with pytest.raises(Unavailable, match="Modal") as caught:
-        async with ModalExecutor(LANGUAGES, token_of(loopback), options_of(loopback), LIMITS):
+        async with ModalExecutor(
+            LANGUAGES, token_of(loopback), options_of(loopback), LIMITS, Ledger()
+        ):
             pass
     assert loopback.token_secret not in str(caught.value)
     assert "token" in caught.value.checks[0].remedy

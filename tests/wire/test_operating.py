@@ -27,6 +27,7 @@ from app.main import (
 )
 from app.settings import Settings
 from app.storage.migrations import migrate
+from app.storage.store import Store
 from tests.wire.adapter import LANGUAGES, token_of
 
 pytestmark = pytest.mark.anyio
@@ -92,9 +93,10 @@ async def test_the_image_is_built_under_the_name_that_servers_look_for(
 async def test_a_token_means_modal_unless_the_settings_say_otherwise(
     loopback: LoopbackModal,
 ) -> None:
+    store = Store("sqlite://")
     for executor, name in (("auto", "modal"), ("local", "local"), ("modal", "modal")):
         settings = settings_of(loopback, executor=executor)
-        chosen = await anyio.to_thread.run_sync(chosen_executor, settings)
+        chosen = await anyio.to_thread.run_sync(chosen_executor, settings, store)
         assert getattr(chosen, "name", None) == name
     none = {"modal_token_id": None, "modal_token_secret": None}
     assert modal_token(settings_of(loopback, **none)) is None

@@ -1,7 +1,7 @@
 """A Modal sandbox with our supervisor in it, for one run."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ class Box:
                 self.account.box_ended()
 
 
-async def open_box(account: Account, size: BoxSize, tags: dict[str, str]) -> Box:
+async def open_box(account: Account, size: BoxSize, tags: Mapping[str, str]) -> Box:
     """Create a box, start the supervisor and wait until it is ready."""
     sandbox = await account.create(size, tags)
     try:

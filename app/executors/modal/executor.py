@@ -27,6 +27,7 @@ from app.executors.modal.errors import Lost, Missing, ModalError, NoBox, Unautho
 from app.executors.modal.images import APP, recipe_for
 from app.executors.modal.pool import Pool, open_pool
 from app.executors.modal.private import require_tried_version
+from app.executors.modal.reaper import ROUND, Registry, Replica
 from app.executors.modal.sandbox import ModalSandbox
 
 log = logging.getLogger(__name__)
@@ -70,10 +71,16 @@ class ModalExecutor:
     name = "modal"
 
     def __init__(
-        self, languages: Mapping[str, Language], token: Token, options: ModalOptions, limits: Limits
+        self,
+        languages: Mapping[str, Language],
+        token: Token,
+        options: ModalOptions,
+        limits: Limits,
+        registry: Registry,
     ) -> None:
         self._languages, self._token, self._options = languages, token, options
         self._usual = limits
+        self._replica = Replica(registry)
         self._account: Account | None = None
         self._reason = "Modal has not been reached yet"
         self._support: dict[str, Support] = {}
@@ -86,9 +93,13 @@ class ModalExecutor:
         require_tried_version()
         # Before the task group, which would wrap a refusal in a group.
         account = await self._first_account()
+        # Before the first box: a box of somebody unknown is never reaped.
+        await self._replica.live()
         async with AsyncExitStack() as resources:
             self._tasks = await resources.enter_async_context(anyio.create_task_group())
             resources.push_async_callback(self._stop)
+            self._tasks.start_soon(self._replica.beat)
+            self._tasks.start_soon(self._reap)
             if account is None:
                 self._tasks.start_soon(self._retry)
             else:
@@ -98,6 +109,8 @@ class ModalExecutor:
 
     async def __aexit__(self, *_: object) -> None:
         await self._resources.aclose()
+        with anyio.CancelScope(shield=True):
+            await self._replica.leave()
         if self._account is not None:
             await self._account.close()
 
@@ -217,10 +230,16 @@ class ModalExecutor:
         with anyio.CancelScope(shield=True) as scope:
             self._creating.add(scope)
             try:
-                return await open_box(account, size, {"service": "greenroom"})
+                return await open_box(account, size, self._replica.tags)
             finally:
                 self._creating.discard(scope)
         raise NoBox("Modal: the server stopped while a sandbox was being made")
+
+    async def _reap(self) -> None:
+        while True:
+            if self._account is not None:
+                await self._replica.reap(self._account)
+            await anyio.sleep(ROUND)
 
     async def _first_account(self) -> Account | None:
         """Connect; None when Modal does not answer, which may change.

@@ -40,8 +40,8 @@ DRAIN = 0.5  # s after the end for what is left in the pipes
 SCRATCH = {"box": 0o755, "tmp": 0o1777, "var/tmp": 0o1777, "dev/shm": 0o1777}
 WALK = 0.1  # s between two looks at the files; a thousand of them cost a millisecond
 PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER = 4, 38, 36
-PR_CAPBSET_DROP, PR_SET_SECUREBITS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 24, 28, 47, 4
-SECBIT_NOROOT, CAPABILITY_VERSION_3 = 1, 0x20080522
+PR_CAPBSET_DROP, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 24, 47, 4
+CAPABILITY_VERSION_3 = 0x20080522
 MS_NOSUID, MS_NODEV, MS_BIND, MNT_DETACH = 2, 4, 4096, 2
 SIZE = struct.Struct(">I")
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -50,19 +50,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def has_uid() -> bool:
-    """Whether the program can be another user than we are."""
-    if os.getuid() != 0:
-        return False
-    with open("/proc/self/uid_map") as file:
-        for line in file:
-            first, _, count = map(int, line.split())
-            if first <= UID < first + count:
-                return True
-    return False
-
-
-HAS_UID = has_uid()
+HAS_UID = os.getuid() == 0  # whether the program can be another user than we are
 
 
 class Reader:
@@ -349,9 +337,7 @@ def drop_capabilities() -> None:
     words[2] = words[5] = 0
     libc.capset(header, struct.pack("=6I", *words))
     if not HAS_UID:
-        # It stays root by name, which means nothing from now on.
-        libc.prctl(PR_SET_SECUREBITS, SECBIT_NOROOT, 0, 0, 0)
-        libc.capset(header, bytes(24))
+        libc.capset(header, bytes(24))  # to become another user takes them away as well
 
 
 def start(job: "dict[str, Any]") -> "tuple[int, list[int]]":
