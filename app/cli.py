@@ -22,7 +22,7 @@ from app.languages import all_languages
 from app.main import build_modal_image, examine_modal, local_executor, modal_token
 from app.purging import purge_history
 from app.serve import Refused, serve_forever, serve_on_loopback_modal
-from app.settings import Settings
+from app.settings import Settings, read_settings
 from app.settings_text import as_env_file, as_markdown, variable
 from app.storage.errors import StorageError
 from app.storage.migrations import migrate as migrate_database
@@ -193,7 +193,7 @@ def main() -> None:
 
 def _settings(**chosen: object) -> Settings:
     try:
-        return Settings(**chosen)  # type: ignore[arg-type]
+        return read_settings(**chosen)
     except (ValueError, OSError) as error:
         for problem in _problems(error):
             err.print(problem, style="red", soft_wrap=True, markup=False)

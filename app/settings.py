@@ -23,6 +23,7 @@ from app.executors.modal.credentials import MODAL_SERVER, Token, read_token
 
 _CPUS = len(os.sched_getaffinity(0))
 _RULES = Rules()
+_SECRETS = frozenset({"MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "MODAL_API_KEY"})
 _MAXIMUMS = tuple(f"max_{field.name}" for field in fields(Limits))
 
 Positive = Annotated[int, Field(gt=0)]
@@ -202,3 +203,14 @@ class Settings(BaseSettings):
             metadata=self.max_metadata,
             interactive_wall_time=self.interactive_wall_time,
         )
+
+
+def read_settings(**chosen: object) -> Settings:
+    """Read the settings, and take what is secret of them out of the environment.
+
+    Who starts a process, or shows the environment in an error, must not give it away.
+    """
+    settings = Settings(**chosen)  # type: ignore[arg-type]
+    for name in [name for name in os.environ if name.upper() in _SECRETS]:
+        del os.environ[name]
+    return settings

@@ -16,7 +16,10 @@ Placement: TypeAlias = Mapping[str, str]
 """Where a program runs, in its executor's own words: enough to find it again after a crash."""
 
 Placed: TypeAlias = Callable[[Placement], Awaitable[None]]
-"""Takes note of where a program is about to run; it starts when that is known."""
+"""Takes note of where a program is about to run; it starts when that is known.
+
+It raises when the run is another process's meanwhile; a place that outlives us is then left alone.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,5 +126,8 @@ class Executor(Protocol):
         """Follow a program that another process started to its end, and report the facts.
 
         `skip` says how many bytes of each stream are known already, and are not emitted again.
-        None when nothing is left to be found.
+        None when nothing is left to be found, and nothing was emitted.
+
+        Raises:
+            ExecutorError: that cannot be told now, or the program was lost after it had spoken.
         """

@@ -11,7 +11,7 @@ from pydantic_settings import SettingsError
 
 from app.domain.limits import Limits
 from app.executions.rules import Rules
-from app.settings import Settings
+from app.settings import Settings, read_settings
 from app.settings_text import as_env_file, variable
 
 
@@ -118,3 +118,17 @@ def test_a_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GREENROOM_DATABASE_URL", "postgresql://me:hunter2@host/name")
     assert "hunter2" not in repr(Settings())
     assert Settings().database_url.get_secret_value() == "postgresql://me:hunter2@host/name"
+
+
+def test_a_token_is_taken_out_of_the_environment_once_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MODAL_TOKEN_ID", "ak-1")
+    monkeypatch.setenv("modal_token_secret", "as-hunter2")
+    monkeypatch.setenv("MODAL_PROFILE", "mine")
+    settings = read_settings()
+    token = settings.modal_token()
+    assert token
+    assert token.secret.get_secret_value() == "as-hunter2"
+    assert not [name for name in os.environ if name.upper().startswith("MODAL_TOKEN")]
+    assert os.environ["MODAL_PROFILE"] == "mine"

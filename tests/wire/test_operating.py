@@ -91,9 +91,9 @@ async def test_the_image_is_built_under_the_name_that_servers_look_for(
 
 
 async def test_a_token_means_modal_unless_the_settings_say_otherwise(
-    loopback: LoopbackModal,
+    loopback: LoopbackModal, tmp_path: Path
 ) -> None:
-    store = Store("sqlite://")
+    store = Store(f"sqlite:///{tmp_path}/greenroom.db")
     for executor, name in (("auto", "modal"), ("local", "local"), ("modal", "modal")):
         settings = settings_of(loopback, executor=executor)
         chosen = await anyio.to_thread.run_sync(chosen_executor, settings, store)

@@ -46,7 +46,9 @@ class Heard:
     spoke: anyio.Event = field(default_factory=anyio.Event)
 
     async def placed(self, placement: Placement) -> None:
-        self.placements.append(placement)
+        # A server that stops asks again whether the run is still its own.
+        if placement not in self.placements:
+            self.placements.append(placement)
 
     async def emit(self, output: Output) -> None:
         self.streams[output.stream].extend(output.data)
@@ -285,3 +287,31 @@ async def test_a_server_that_has_not_reached_modal_has_no_answer(
     with pytest.raises(ModalError):
         await executor.reattach({"sandbox": "sb-x"}, LIMITS, Heard().emit, skip={})
     executor._account = account
+
+
+async def test_who_has_lost_a_run_to_another_server_does_not_end_its_box(
+    loopback: LoopbackModal, executor: ModalExecutor
+) -> None:
+    heard = Heard()
+
+    async def placed(placement: Placement) -> None:
+        await heard.placed(placement)
+        if heard.spoke.is_set():
+            raise LookupError("another server has it")
+
+    async def go() -> None:
+        async with executor.sandbox(PYTHON, LIMITS, placed) as sandbox:
+            await sandbox.write({"main.py": TALK.encode()})
+            await sandbox.run(Command(), heard.emit)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(go)
+        with anyio.fail_after(20):
+            await heard.spoke.wait()
+        tasks.cancel_scope.cancel()
+    sandbox = heard.placements[0]["sandbox"]
+    await in_the_box(loopback, sandbox, "touch", "/box/go")
+    end, again = await take_over(executor, heard.placements[0], {})
+    assert end is not None
+    assert end.code == 7
+    assert bytes(again.streams[Stream.STDOUT]) == SAID

@@ -187,6 +187,12 @@ async def end(sandbox: modal.Sandbox) -> None:
     """Terminate a box and let go of its connection."""
     with translated("terminate a sandbox"):
         await _within(CALL_TIMEOUT, sandbox.terminate.aio())
+    await leave(sandbox)
+
+
+async def leave(sandbox: modal.Sandbox) -> None:
+    """Let go of the connection to a box, which goes on."""
+    with translated("leave a sandbox"):
         await _within(CALL_TIMEOUT, sandbox.detach.aio())
 
 

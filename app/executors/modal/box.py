@@ -11,7 +11,7 @@ import modal
 
 from app.domain.errors import ExecutorError
 from app.domain.ports import Placement
-from app.executors.modal.account import Account, BoxSize, end, status_of
+from app.executors.modal.account import Account, BoxSize, end, leave, status_of
 from app.executors.modal.errors import Lost, ModalError, translated
 from app.executors.modal.frames import Frame, Kind
 from app.executors.modal.private import OOM_KILLED, ProcessIds, output_again, process_ids
@@ -36,6 +36,7 @@ class Box:
     """None in a box that another process made: nothing more can be handed to it."""
     _reading: Reading
     _ended: bool = field(default=False)
+    _is_ours: bool = field(default=True)
 
     @property
     def id(self) -> str:
@@ -79,6 +80,10 @@ class Box:
             raise Lost(f"Modal: the sandbox ended with status {status}")
         return True
 
+    def disown(self) -> None:
+        """Leave it to another process: its end is then no matter of ours."""
+        self._is_ours = False
+
     async def end(self) -> None:
         """Terminate the box, once; one that is gone already is fine."""
         if self._ended:
@@ -88,7 +93,7 @@ class Box:
             try:
                 # It ends with its lifetime otherwise.
                 with contextlib.suppress(ExecutorError):
-                    await end(self.sandbox)
+                    await (end(self.sandbox) if self._is_ours else leave(self.sandbox))
                 await self._reading.close()
             finally:
                 self.account.box_ended()

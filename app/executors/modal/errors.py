@@ -1,5 +1,6 @@
 """What Modal's client raises, translated once."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,6 +9,8 @@ import modal.exception as theirs
 
 from app.domain.errors import ExecutorError
 
+# Modal names the token that it refuses; neither half of one is anybody's business.
+_TOKEN = re.compile(r"\b(a[ks]-)[A-Za-z0-9_-]+")
 _THEIRS = (theirs.Error, grpclib.GRPCError, OSError, ValueError, TimeoutError)
 
 
@@ -52,7 +55,7 @@ def translated(doing: str) -> Iterator[None]:
         raise
     except _THEIRS as error:
         kind = _kind(error)
-        detail = str(error) or type(error).__name__
+        detail = _TOKEN.sub(r"\1…", str(error)) or type(error).__name__
         raise kind(f"Modal: {doing}: {detail}") from error
 
 

@@ -5,6 +5,8 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
 
+import anyio
+
 from app.domain.execution import Exit
 from app.domain.language import Language
 from app.domain.limits import KIB, MIB, Limits
@@ -20,6 +22,7 @@ Claim = Callable[[Limits], Awaitable[Box]]
 Release = Callable[[Box], None]
 
 _INODES = 4096
+_ASK_TIMEOUT = 5.0  # s
 _OPEN_FILES = 1024
 _PENDING_SIGNALS = 1024  # and timers
 _MESSAGE_QUEUES = 96 * KIB
@@ -71,13 +74,33 @@ class ModalSandbox:
     async def _try(self, job: bytes, attempt: Attempt) -> Exit:
         box = await self._claim(self._limits)
         try:
-            if self._placed is not None:
-                await self._placed(box.placement)
+            await self._place(box)
             await box.give(job)
             return await attempt.follow(box)
+        except ModalError:
+            raise
+        except BaseException:
+            if not await self._is_ours(box):
+                box.disown()
+            raise
         finally:
             # The supervisor has ended the program; that Modal ends the box need not be waited for.
             self._release(box)
+
+    async def _place(self, box: Box) -> None:
+        if self._placed is not None:
+            await self._placed(box.placement)
+
+    async def _is_ours(self, box: Box) -> bool:
+        """Whether nobody else has taken the run over: a box that somebody follows is not ended."""
+        with anyio.move_on_after(_ASK_TIMEOUT, shield=True):
+            try:
+                await self._place(box)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is no yes
+                log.warning("modal: a sandbox is left alone", extra={"reason": repr(error)})
+                return False
+            return True
+        return False
 
 
 def encode_job(

@@ -1,0 +1,98 @@
+"""A Modal token is in no log, no answer, no database, and in the environment of no child."""
+
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from app.executors.modal.loopback import LoopbackModal, new_token
+from app.languages import all_languages
+
+from .server import greenroom, serving
+
+# It tells what it sees, and stays until everybody has been looked at.
+CURIOUS = """
+import os, time
+print(dict(os.environ))
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    try: print(open(f"/proc/{pid}/environ").read())
+    except OSError: pass
+print("up", flush=True)
+time.sleep(3600)
+"""
+
+
+TOOLS = {each.image.executable: each.find(None) for each in all_languages().values()}
+
+
+@pytest.fixture
+async def modal() -> AsyncIterator[LoopbackModal]:
+    async with LoopbackModal(TOOLS) as server:
+        yield server
+
+
+def variables(modal: LoopbackModal) -> dict[str, str]:
+    return {
+        "MODAL_TOKEN_ID": modal.token_id,
+        "MODAL_TOKEN_SECRET": modal.token_secret,
+        "MODAL_SERVER_URL": modal.url,
+        "GREENROOM_MODAL_ALLOW_LOOPBACK": "true",
+    }
+
+
+def environments() -> Iterator[tuple[int, bytes]]:
+    """Read the environment of every process that there is."""
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            yield int(path.parent.name), path.read_bytes()
+        except OSError:
+            continue  # it ended while we looked
+
+
+def who_has(secrets: list[str]) -> list[int]:
+    return [pid for pid, found in environments() if any(each.encode() in found for each in secrets)]
+
+
+@pytest.mark.parametrize("written", ["in .env", "in the environment"])
+@pytest.mark.parametrize("executor", ["modal", "local"])
+async def test_a_token_stays_where_it_was_written(
+    folder: Path, modal: LoopbackModal, written: str, executor: str
+) -> None:
+    token = variables(modal)
+    lines = "".join(f"{name}={value}\n" for name, value in token.items())
+    (folder / ".env").write_text(lines)
+    built = await anyio.to_thread.run_sync(lambda: greenroom("modal", "build", folder=folder))
+    assert built.returncode == 0, built.stderr
+    before: tuple[str, ...] = ()
+    if written == "in the environment":
+        (folder / ".env").unlink()
+        before = ("env", *(f"{name}={value}" for name, value in token.items()))
+
+    secrets = [modal.token_id, modal.token_secret]
+    async with serving(folder, before=before, log_level="debug", executor=executor) as (
+        server,
+        api,
+    ):
+        id = (await api.run(CURIOUS, waitMs=0))["id"]
+        seen = await api.until(id, lambda execution: "up" in execution["stdout"])
+        holders = await anyio.to_thread.run_sync(who_has, secrets)
+        # Whoever writes it into the server's environment shows it there; nobody inherits it.
+        assert holders == ([server.pid] if before else [])
+        if executor == "modal":
+            wrong = new_token()
+            secrets += [wrong.id, wrong.secret]
+            swapped = lines.replace(modal.token_id, wrong.id).replace(secrets[1], wrong.secret)
+            await anyio.Path(folder, ".env").write_text(swapped)
+            server.signal(signal.SIGHUP)
+            assert "ak-…" in await server.says("the token stays as it was")
+        ended = await api.cancel(id)
+        assert await server.stop() == 0
+    kept = await anyio.Path(folder, "greenroom.db").read_bytes()
+    for secret in secrets:
+        assert secret not in str((seen, ended))
+        assert secret not in "\n".join(server.log)
+        assert secret not in built.stdout + built.stderr
+        assert secret.encode() not in kept
