@@ -153,6 +153,16 @@ async def test_a_box_that_comes_when_the_pool_closes_is_ended() -> None:
 
 
 @pytest.mark.anyio
+async def test_what_demand_does_not_ask_for_any_more_is_ended() -> None:
+    maker = Maker()
+    async with pool_of(maker, floor=1) as pool:
+        await until(lambda: pool.figures().ready == 1)
+        for _ in range(3):
+            pool._offer(cast("Box", Made()))
+        await until(lambda: pool.figures().ready == 1)
+
+
+@pytest.mark.anyio
 async def test_without_a_box_in_time_there_is_a_clear_error() -> None:
     maker = Maker()
     maker.gate = anyio.Event()

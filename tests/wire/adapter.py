@@ -77,6 +77,8 @@ async def executor_on(
     token = token_of(server)
     if with_image:
         await publish(token, server=server.url, recipe=recipe_for(LANGUAGES.values()))
+    # What is kept ready does not follow demand, unless a test says so: it is to be counted.
+    changes.setdefault("warm_ceiling", changes.get("warm_floor", 1))
     options = options_of(server, **changes)
     others = len(server.state.running())
     async with ModalExecutor(LANGUAGES, token, options, limits, registry or Ledger()) as executor:

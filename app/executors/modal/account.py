@@ -6,22 +6,19 @@ gone. So each call here has a time limit, throttling is told to give up, and we 
 process: the supervisor's report, the end of its output and our own clock decide.
 """
 
-import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TypeVar
 
 import anyio
 import modal
 
+from app.executors.modal.calls import within
 from app.executors.modal.credentials import Token
 from app.executors.modal.errors import Unauthorized, translated
 from app.executors.modal.private import result_status, workspace
-
-T = TypeVar("T")
 
 CONNECT_TIMEOUT = 5.0  # s
 CALL_TIMEOUT = 10.0  # s; control plane calls take a tenth of that
@@ -77,7 +74,7 @@ class Account:
         """
         mebibytes = -(-size.memory // 2**20)
         with translated("create a sandbox"):
-            return await _within(
+            return await within(
                 CREATE_TIMEOUT,
                 modal.Sandbox.create.aio(
                     app=self._app,
@@ -96,7 +93,7 @@ class Account:
     async def find(self, sandbox: str) -> modal.Sandbox:
         """Find a box that another process made."""
         with translated("find a sandbox"):
-            found: modal.Sandbox = await _within(
+            found: modal.Sandbox = await within(
                 CALL_TIMEOUT, modal.Sandbox.from_id.aio(sandbox, client=self._client)
             )
             return found
@@ -114,7 +111,7 @@ class Account:
     async def hello(self) -> None:
         """Ask whether the token is still good."""
         with translated("verify the token"):
-            await _within(CALL_TIMEOUT, self._client.hello.aio())
+            await within(CALL_TIMEOUT, self._client.hello.aio())
 
     async def close(self) -> None:
         """Hang up."""
@@ -133,12 +130,12 @@ async def connect(token: Token, *, server: str, app: str, image: str) -> Account
     client = await open_client(token, server=server)
     try:
         with translated(f"look up the app {app}"):
-            found = await _within(
+            found = await within(
                 CALL_TIMEOUT, modal.App.lookup.aio(app, client=client, create_if_missing=True)
             )
         with translated(f"look up the image {image} (`greenroom modal build` makes it)"):
             # A named image is never built by this: it is looked up, or missing.
-            named = await _within(CALL_TIMEOUT, modal.Image.from_name(image).build.aio(found))
+            named = await within(CALL_TIMEOUT, modal.Image.from_name(image).build.aio(found))
     except BaseException:
         with anyio.CancelScope(shield=True):
             await client.close.aio()
@@ -152,7 +149,7 @@ async def open_client(token: Token, *, server: str) -> modal.Client:
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
     with translated("connect"):
-        client: modal.Client = await _within(
+        client: modal.Client = await within(
             CONNECT_TIMEOUT,
             modal.Client.from_credentials.aio(
                 token.id.get_secret_value(), token.secret.get_secret_value()
@@ -160,7 +157,7 @@ async def open_client(token: Token, *, server: str) -> modal.Client:
         )
     try:
         with translated("verify the token"):
-            await _within(CALL_TIMEOUT, client.hello.aio())
+            await within(CALL_TIMEOUT, client.hello.aio())
     except BaseException:
         with anyio.CancelScope(shield=True):
             await client.close.aio()
@@ -172,7 +169,7 @@ async def workspace_of(client: modal.Client) -> str:
     """Return the workspace that a token belongs to, or a dash where it may not be asked."""
     try:
         with translated("ask for the workspace"):
-            return await _within(CALL_TIMEOUT, workspace.aio(client))
+            return await within(CALL_TIMEOUT, workspace.aio(client))
     except Unauthorized:
         return "-"
 
@@ -180,21 +177,17 @@ async def workspace_of(client: modal.Client) -> str:
 async def status_of(sandbox: modal.Sandbox) -> int | None:
     """Return Modal's own status of a box that has ended, or None while it has none."""
     with translated("ask how a sandbox ended"):
-        return await _within(CALL_TIMEOUT, result_status.aio(sandbox))
+        return await within(CALL_TIMEOUT, result_status.aio(sandbox))
 
 
 async def end(sandbox: modal.Sandbox) -> None:
     """Terminate a box and let go of its connection."""
     with translated("terminate a sandbox"):
-        await _within(CALL_TIMEOUT, sandbox.terminate.aio())
+        await within(CALL_TIMEOUT, sandbox.terminate.aio())
     await leave(sandbox)
 
 
 async def leave(sandbox: modal.Sandbox) -> None:
     """Let go of the connection to a box, which goes on."""
     with translated("leave a sandbox"):
-        await _within(CALL_TIMEOUT, sandbox.detach.aio())
-
-
-async def _within(seconds: float, awaited: Awaitable[T]) -> T:
-    return await asyncio.wait_for(awaited, seconds)
+        await within(CALL_TIMEOUT, sandbox.detach.aio())

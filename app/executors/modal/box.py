@@ -12,6 +12,7 @@ import modal
 from app.domain.errors import ExecutorError
 from app.domain.ports import Placement
 from app.executors.modal.account import Account, BoxSize, end, leave, status_of
+from app.executors.modal.calls import within
 from app.executors.modal.errors import Lost, ModalError, translated
 from app.executors.modal.frames import Frame, Kind
 from app.executors.modal.private import OOM_KILLED, ProcessIds, output_again, process_ids
@@ -56,9 +57,9 @@ class Box:
 
     async def give(self, data: bytes) -> None:
         """Hand the job over: the one call on the critical path of a warm run. Or what is typed."""
-        with translated("hand over a job"), anyio.fail_after(_GIVE_TIMEOUT):
+        with translated("hand over a job"):
             self._process.stdin.write(data)
-            await self._process.stdin.drain.aio()
+            await within(_GIVE_TIMEOUT, self._process.stdin.drain.aio())
 
     def frames(self) -> AsyncIterator[Frame]:
         """Give what the supervisor reports, until its output ends."""
@@ -103,8 +104,9 @@ async def open_box(account: Account, size: BoxSize, tags: Mapping[str, str]) -> 
     """Create a box, start the supervisor and wait until it is ready."""
     sandbox = await account.create(size, tags)
     try:
-        with translated("start the supervisor"), anyio.fail_after(_START_TIMEOUT):
-            process = await sandbox.exec.aio("python3", "-u", "-c", SUPERVISOR, text=False)
+        with translated("start the supervisor"):
+            start = sandbox.exec.aio("python3", "-u", "-c", SUPERVISOR, text=False)
+            process = await within(_START_TIMEOUT, start)
         reading = Reading(process.stdout)
     except BaseException:
         with anyio.CancelScope(shield=True):

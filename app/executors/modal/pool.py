@@ -113,6 +113,7 @@ class Pool:
             self._rate += _WEIGHT * (self._arrivals / _TEND_EVERY - self._rate)
             self._arrivals = 0
             self._retire()
+            self._shrink()
             self._fill()
             await anyio.sleep(_TEND_EVERY)
 
@@ -145,6 +146,11 @@ class Pool:
         for ready in [each for each in self._ready if each.retires <= now]:
             self._ready.remove(ready)
             self._tasks.start_soon(ready.box.end)
+
+    def _shrink(self) -> None:
+        """End one box that demand does not ask for any more: it costs what a used one does."""
+        if len(self._ready) > self._target:
+            self._tasks.start_soon(self._ready.popleft().box.end)
 
     def _fill(self) -> None:
         wanted = self._target + len(self._waiting) - len(self._ready) - self._starting

@@ -1,9 +1,4 @@
-"""What a supervisor reports, read in a task of its own.
-
-Modal's client works on a loop of its own, in a thread. A read that is cancelled again before it
-has taken note, which is how anyio's scopes cancel, is left behind there and complains later. So
-nobody who waits for a frame touches the client: the one task that does is cancelled once.
-"""
+"""What a supervisor reports, read in a task of its own; `calls.py` says why."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,11 +7,11 @@ from typing import Self
 import anyio
 
 from app.domain.errors import ExecutorError
+from app.executors.modal.calls import let_go
 from app.executors.modal.errors import translated
 from app.executors.modal.frames import Decoder, Frame
 
 _AHEAD = 4  # frames that are read before anybody wants them; then the program has to wait
-_CLOSE_TIMEOUT = 5.0  # s
 
 
 class Reading(AsyncIterator[Frame]):
@@ -41,8 +36,7 @@ class Reading(AsyncIterator[Frame]):
     async def close(self) -> None:
         """Read no more."""
         self._frames.close()
-        self._task.cancel()
-        await asyncio.wait([self._task], timeout=_CLOSE_TIMEOUT)
+        await let_go(self._task)
 
     async def _read(self, output: AsyncIterator[bytes]) -> None:
         decoder = Decoder()
