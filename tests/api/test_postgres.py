@@ -8,8 +8,9 @@ import pytest
 from blockbuster import BlockBuster
 from sqlalchemy import NullPool, text
 
-from app.storage.urls import normal, postgres_engine
+from app.storage.engine import postgres_engine
 from app.storage.migrations import migrate
+from app.storage.urls import normal
 from tests.servers.postgres import PostgresError, PostgresServer
 
 from .client import Api

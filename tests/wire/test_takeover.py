@@ -302,7 +302,7 @@ async def test_who_has_lost_a_run_to_another_server_does_not_end_its_box(
     async def go() -> None:
         async with executor.sandbox(PYTHON, LIMITS, placed) as sandbox:
             await sandbox.write({"main.py": TALK.encode()})
-            await sandbox.run(Command(), heard.emit)
+            await sandbox.run(command_for(PYTHON), heard.emit)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(go)
