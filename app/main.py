@@ -24,6 +24,8 @@ from app.api.schema import schema
 from app.domain.errors import Check
 from app.domain.language import NotFound, Toolchain
 from app.domain.ports import Executor
+from app.executions.compiling import Workshop
+from app.executions.products import Products
 from app.executions.pulse import open_pulse
 from app.executions.retention import open_eraser
 from app.executions.room import Room
@@ -204,6 +206,7 @@ async def open_services(
 ) -> AsyncIterator[Services]:
     """Open the database and the executor, and what works on them; drain in the end."""
     store = Store(settings.database_url.get_secret_value())
+    products = Products(settings.compile_cache)
     try:
         await store.ping()
         async with (
@@ -216,6 +219,7 @@ async def open_services(
                 rules=settings.rules,
                 room=Room(slots=slots_of(settings), queue_size=settings.queue_size),
                 drain=settings.drain,
+                workshop=Workshop(products=products, limits=settings.compile_limits),
                 idle=settings.interactive_idle,
             ) as executions,
             open_pulse(store) as pulse,
@@ -231,6 +235,7 @@ async def open_services(
                 languages=LANGUAGES,
             )
     finally:
+        await to_thread.run_sync(products.close)
         await store.close()
 
 

@@ -1,7 +1,7 @@
 """Every setting, read once: from the environment, then from `.env`."""
 
 import os
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.domain.limits import DEFAULT_LIMITS, MAXIMUM_LIMITS, Limits
+from app.domain.limits import COMPILE_LIMITS, DEFAULT_LIMITS, MAXIMUM_LIMITS, MIB, Limits
 from app.executions.rules import Rules
 from app.executors.modal.credentials import MODAL_SERVER, Token, read_token
 
@@ -139,6 +139,13 @@ class Settings(BaseSettings):
     max_output: Bytes = Field(MAXIMUM_LIMITS.output, description="Highest output, for each stream.")
     max_processes: Positive = Field(MAXIMUM_LIMITS.processes, description="Highest processes.")
     max_disk: Bytes = Field(MAXIMUM_LIMITS.disk, description="Highest scratch disk.")
+    compile_wall_time: Seconds = Field(
+        COMPILE_LIMITS.wall_time, description="How long a compiler may take."
+    )
+    compile_memory: Bytes = Field(COMPILE_LIMITS.memory, description="Memory of a compiler.")
+    compile_cache: Bytes = Field(
+        512 * MIB, description="Compiled programs that are kept on disk, to be used again."
+    )
     max_source: Bytes = Field(_RULES.source, description="The longest program.")
     max_stdin: Bytes = Field(_RULES.stdin, description="The longest standard input.")
     max_args: Positive = Field(_RULES.args, description="The most arguments.")
@@ -175,6 +182,11 @@ class Settings(BaseSettings):
     def retention(self) -> timedelta | None:
         """How long executions are kept, or None for as long as there is room."""
         return None if self.retention_days is None else timedelta(days=self.retention_days)
+
+    @property
+    def compile_limits(self) -> Limits:
+        """What a compiler may use."""
+        return replace(COMPILE_LIMITS, wall_time=self.compile_wall_time, memory=self.compile_memory)
 
     @property
     def rules(self) -> Rules:

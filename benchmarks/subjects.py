@@ -68,7 +68,7 @@ def bare(language: Language) -> Iterator[Bare]:
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder, language.source_name)
         program.write_text(language.example)
-        asked = language.run(language.sources(), DEFAULT_LIMITS)
+        asked = language.run(language.sources(language.example), DEFAULT_LIMITS)
         arguments = [each.replace("/box/", f"{folder}/") for each in asked]
         job = {
             "argv": [str(executable), *arguments],

@@ -8,7 +8,7 @@ import strawberry
 from strawberry.dataloader import DataLoader
 
 from app.api.errors import BadArgumentError
-from app.domain.execution import Execution, Program, Stream, Transcript
+from app.domain.execution import Compilation, Execution, Program, Stream, Transcript
 from app.domain.language import Language
 from app.domain.limits import MIB, describe_size
 from app.executions.pulse import Pulse
@@ -58,6 +58,9 @@ class Context:
         self.languages = services.languages
         self.records: DataLoader[UUID, Execution | None] = DataLoader(self._load_executions)
         self.programs: DataLoader[UUID, Program | None] = DataLoader(self._load_programs)
+        self.compilations: DataLoader[UUID, Compilation | None] = DataLoader(
+            self._load_compilations
+        )
         self.outputs: DataLoader[Wanted, bytes] = DataLoader(self._load_outputs)
         self._read = self._text = 0
 
@@ -82,6 +85,11 @@ class Context:
     async def _load_programs(self, ids: Sequence[UUID]) -> list[Program | None]:
         self._count(ids)
         found = await self.history.programs(self.owner, ids)
+        return [found.get(id) for id in ids]
+
+    async def _load_compilations(self, ids: Sequence[UUID]) -> list[Compilation | None]:
+        self._count(ids)
+        found = await self.history.compilations(self.owner, ids)
         return [found.get(id) for id in ids]
 
     async def _load_outputs(self, wanted: Sequence[Wanted]) -> list[bytes]:

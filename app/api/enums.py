@@ -19,6 +19,9 @@ class ExecutionStatus(Enum):
     SUCCEEDED = enum_value(Status.SUCCEEDED, description="It exited with code 0.")
     FAILED = enum_value(Status.FAILED, description="It exited with another code.")
     CRASHED = enum_value(Status.CRASHED, description="A signal that was not ours ended it.")
+    COMPILE_ERROR = enum_value(
+        Status.COMPILE_ERROR, description="It could not be compiled; see `compile`."
+    )
     TIME_LIMIT_EXCEEDED = enum_value(
         Status.TIME_LIMIT_EXCEEDED, description="It was stopped at the limit in `timeLimit`."
     )

@@ -31,6 +31,9 @@ class Language:
     unavailable_reason: str | None = strawberry.field(
         description="Why it cannot be run here, and what an operator can do."
     )
+    is_compiled: bool = strawberry.field(
+        description="Whether programs are compiled first, with limits and an outcome of its own."
+    )
     editor_mode: str = strawberry.field(
         description="Its name in code editors such as CodeMirror and Monaco."
     )
@@ -46,6 +49,7 @@ class Language:
             version=support.version,
             is_available=support.is_available,
             unavailable_reason=support.reason,
+            is_compiled=language.is_compiled,
             editor_mode=language.editor_mode,
             file_extension=language.file_extension,
             example=language.example,
@@ -106,6 +110,51 @@ class ResourceUsage:
             core_seconds=round(usage.core_seconds, 6),
             gib_seconds=round(usage.gib_seconds, 6),
         )
+
+
+@strawberry.type(description="How a program was compiled.")
+class CompilePhase:
+    compilation: strawberry.Private[domain.Compilation]
+    status: ExecutionStatus = strawberry.field(
+        description="How the compiler ended: SUCCEEDED, FAILED, CRASHED or with a limit exceeded."
+    )
+    exit_code: int | None = strawberry.field(description="Null unless the compiler exited.")
+    message: str | None = strawberry.field(
+        description="What is wrong when a compiler ended well without a program to run."
+    )
+    is_cached: bool = strawberry.field(
+        description="Whether an equal program of yours had been compiled before, so that nothing "
+        "had to be done; the messages are those of that time."
+    )
+
+    @classmethod
+    def of(cls, compilation: domain.Compilation) -> "CompilePhase":
+        """Translate."""
+        outcome = compilation.outcome
+        return cls(
+            compilation=compilation,
+            status=ExecutionStatus(outcome.status),
+            exit_code=outcome.exit_code,
+            message=outcome.message,
+            is_cached=compilation.is_cached,
+        )
+
+    @strawberry.field(
+        description="What the compiler wrote to standard output: its beginning and its end."
+    )
+    def stdout(self, info: Info) -> str:
+        return read(info, self.compilation.stdout, None)
+
+    @strawberry.field(
+        description="What the compiler wrote to standard error: its beginning and its end."
+    )
+    def stderr(self, info: Info) -> str:
+        return read(info, self.compilation.stderr, None)
+
+    @strawberry.field(description="What the compiler has used; null when nothing had to be done.")
+    def usage(self) -> ResourceUsage | None:
+        usage = self.compilation.outcome.usage
+        return ResourceUsage.of(usage) if usage else None
 
 
 @strawberry.type(description="One run of a program.")
@@ -180,6 +229,13 @@ class Execution(Node):
     def usage(self) -> ResourceUsage | None:
         outcome = self.record.outcome
         return ResourceUsage.of(outcome.usage) if outcome and outcome.usage else None
+
+    @strawberry.field(
+        description="How it was compiled; null before that has ended, and where nothing is."
+    )
+    async def compile(self, info: Info) -> CompilePhase | None:
+        compilation = await info.context.compilations.load(self.record.id)
+        return CompilePhase.of(compilation) if compilation else None
 
     @strawberry.field(description="The program's text.")
     async def source(self, info: Info) -> str:

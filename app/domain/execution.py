@@ -19,6 +19,7 @@ class Status(StrEnum):
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
     CRASHED = "CRASHED"
+    COMPILE_ERROR = "COMPILE_ERROR"
     TIME_LIMIT_EXCEEDED = "TIME_LIMIT_EXCEEDED"
     MEMORY_LIMIT_EXCEEDED = "MEMORY_LIMIT_EXCEEDED"
     OUTPUT_LIMIT_EXCEEDED = "OUTPUT_LIMIT_EXCEEDED"
@@ -98,6 +99,27 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file in a program's working directory."""
+
+    path: str
+    """Relative to it."""
+    data: bytes
+    is_executable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compilation:
+    """What became of a program's compilation."""
+
+    outcome: "Outcome"
+    stdout: bytes = b""
+    stderr: bytes = b""
+    is_cached: bool = False
+    """Whether the product of an equal program was taken, with what its compiler had said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
     """Facts about how a program ended, as the executor observed them; no verdict.
 
@@ -110,6 +132,10 @@ class Exit:
     oom_killed: bool = False
     truncated: frozenset[Stream] = frozenset()
     usage: Usage | None = None
+    product: tuple[File, ...] | None = None
+    """What it left in the folder for products, if that was asked for and could be read."""
+    compilation: Compilation | None = None
+    """How it was compiled; when that failed, there is nothing else to tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +149,7 @@ class Outcome:
     truncated: frozenset[Stream] = frozenset()
     usage: Usage | None = None
     message: str | None = None
+    compilation: Compilation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

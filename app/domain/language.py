@@ -8,6 +8,10 @@ from app.domain.limits import Limits
 
 FOLDER = "/box"
 """Where a program lives: its working directory."""
+BUILD = ".build"
+"""Where a compiler puts its product, in that folder; all of it is executable."""
+PRODUCT = f"{FOLDER}/{BUILD}/main"
+"""The product of a language whose product is the program."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +28,8 @@ class Toolchain:
 
     executable: Path
     """Inside the cell."""
+    arguments: tuple[str, ...] = ()
+    """What comes first, whatever else is asked of the executable."""
     mounts: tuple[Mount, ...] = ()
     hidden: tuple[Path, ...] = ()
     """Folders that appear empty, such as a host's installed packages."""
@@ -53,6 +59,10 @@ class Sources:
 
     entry: str
     """The path in a cell of the file that is started."""
+    paths: tuple[str, ...]
+    """The paths of all files of the language, that one first."""
+    text: str
+    """What is in that file."""
 
 
 Environment = Callable[[Limits], Mapping[str, str]]
@@ -76,9 +86,13 @@ class Language:
     """The language's name in CodeMirror, Monaco and their kind."""
     run: Arguments
     """What follows the executable when a program is run, before the program's own arguments."""
+    compile: Arguments | None = None
+    """What follows the executable when a program is compiled; its product goes to `BUILD`."""
+    runs_product: bool = False
+    """Whether `PRODUCT` is the program; otherwise the executable runs what was compiled."""
     version_arguments: tuple[str, ...]
     version_pattern: str
-    """Its first group is the version in what the executable prints for `version_arguments`."""
+    """Its groups are the version in what the executable prints for `version_arguments`."""
     example: str
     """A program that prints `Hello, world!`; shown in editors and run by the tests."""
     find: Callable[[Path | None], Toolchain]
@@ -98,6 +112,12 @@ class Language:
         """As editors know it, with its dot."""
         return Path(self.source_name).suffix
 
-    def sources(self) -> Sources:
-        """Return where its program lies."""
-        return Sources(entry=f"{FOLDER}/{self.source_name}")
+    @property
+    def is_compiled(self) -> bool:
+        """Whether a program is compiled before it runs, with an outcome of its own."""
+        return self.compile is not None
+
+    def sources(self, text: str) -> Sources:
+        """Return where a program lies."""
+        entry = f"{FOLDER}/{self.source_name}"
+        return Sources(entry=entry, paths=(entry,), text=text)

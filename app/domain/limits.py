@@ -50,6 +50,15 @@ MAXIMUM_LIMITS = Limits(
     processes=256,
     disk=1 * GIB,
 )
+COMPILE_LIMITS = Limits(
+    wall_time=20.0,
+    cpu_time=60.0,
+    memory=1 * GIB,
+    output=16 * MIB,
+    processes=256,
+    disk=512 * MIB,
+)
+"""For a compiler. Its output is kept in part only; the limit is there for one that never stops."""
 
 
 def describe_limit(name: str, value: float) -> str:

@@ -28,6 +28,10 @@ class Command:
 
     arguments: tuple[str, ...] = ()
     """All that follows the executable."""
+    executable: str | None = None
+    """A file in the sandbox; None is the language's own."""
+    collects: bool = False
+    """Whether the files in its folder for products are brought back, as `Exit.product`."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Beside what every program has."""
     stdin: bytes = b""

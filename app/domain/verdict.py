@@ -1,12 +1,25 @@
 """From facts to a verdict: the first rule that matches wins."""
 
+from dataclasses import replace
+
 from app.domain.execution import Exit, KillReason, Outcome, Status, TimeLimit
 
 NO_RESULT = "The sandbox gave no valid result; the program's own behaviour is not known."
 
 
+NO_PRODUCT = "The compiler ended well, but left nothing that can be run."
+NO_MAIN = "The compiler ended well, but left no executable program: is there a `main`?"
+
+
 def judge(end: Exit) -> Outcome:
     """Name the outcome of a program from what was observed, never from a guess."""
+    compilation = end.compilation
+    if compilation and compilation.outcome.status is not Status.SUCCEEDED:
+        return Outcome(
+            status=Status.COMPILE_ERROR,
+            message=compilation.outcome.message,
+            compilation=compilation,
+        )
     status = _status(end)
     return Outcome(
         status=status,
@@ -16,7 +29,26 @@ def judge(end: Exit) -> Outcome:
         truncated=end.truncated,
         usage=end.usage,
         message=NO_RESULT if status is Status.INFRASTRUCTURE_ERROR else None,
+        compilation=compilation,
     )
+
+
+def judge_compiler(end: Exit, *, program: str | None) -> Outcome:
+    """Name the outcome of a compiler: it must also leave what can be run.
+
+    Args:
+        end: what was observed.
+        program: the path of the file that has to be there and executable; None where any will do.
+    """
+    outcome = judge(end)
+    if outcome.status is not Status.SUCCEEDED:
+        return outcome
+    product = end.product or ()
+    if not product:
+        return replace(outcome, status=Status.FAILED, message=NO_PRODUCT)
+    if program and not any(each.path == program and each.is_executable for each in product):
+        return replace(outcome, status=Status.FAILED, message=NO_MAIN)
+    return outcome
 
 
 def _status(end: Exit) -> Status:  # noqa: PLR0911 - one line per row of the table

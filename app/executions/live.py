@@ -15,12 +15,13 @@ from app.domain.language import Language
 from app.domain.ports import Executor, Placement
 from app.domain.verdict import judge
 from app.executions.batch import Batch
+from app.executions.compiling import Workshop
 from app.executions.figures import Figures
 from app.executions.keyboard import Keyboard
 from app.executions.once import TakenError
 from app.executions.recovery import lease
 from app.executions.room import Place
-from app.executions.run import run_program
+from app.executions.run import Workplace, run_program
 from app.storage.errors import StorageError
 from app.storage.store import LogEntry, Store, Wish
 
@@ -43,6 +44,7 @@ class Means:
 
     store: Store
     executor: Executor
+    workshop: Workshop
     holder: str
     idle: float
     """Seconds that an interactive program may wait for input."""
@@ -144,7 +146,12 @@ class Live:
                 tasks.start_soon(self._end_when_idle, self._keyboard)
                 typed = await stack.enter_async_context(aclosing(self._keyboard.pieces()))
             end = await run_program(
-                self._means.executor,
+                Workplace(
+                    executor=self._means.executor,
+                    workshop=self._means.workshop,
+                    owner=self.execution.owner,
+                    version=self.execution.language_version,
+                ),
                 self._language,
                 self._program,
                 self.execution.limits,

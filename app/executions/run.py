@@ -1,15 +1,28 @@
-"""One program through one sandbox: written once for all executors."""
+"""One program through its phases: files in, compile, run. Written once for all executors."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 
-from app.domain.execution import Exit, Program
-from app.domain.language import Language
+from app.domain.execution import Compilation, Exit, File, Program, Status
+from app.domain.language import PRODUCT, Language, Sources
 from app.domain.limits import Limits
 from app.domain.ports import Command, Emit, Executor, Placed
+from app.executions.compiling import Workshop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workplace:
+    """Where a program runs, and for whom."""
+
+    executor: Executor
+    workshop: Workshop
+    owner: str
+    version: str | None = None
+    """Of the language, exactly."""
 
 
 async def run_program(  # noqa: PLR0913 - all that a run is
-    executor: Executor,
+    place: Workplace,
     language: Language,
     program: Program,
     limits: Limits,
@@ -17,17 +30,33 @@ async def run_program(  # noqa: PLR0913 - all that a run is
     placed: Placed,
     typed: AsyncIterator[bytes] | None = None,
 ) -> Exit:
-    """Run a program in a fresh sandbox and return the facts of its end.
+    """Compile a program if its language asks for that, run it and return the facts of its end.
 
     Raises:
-        ExecutorError: the sandbox gave no valid result; it may come in an `ExceptionGroup`.
+        ExecutorError: a sandbox gave no valid result; it may come in an `ExceptionGroup`.
     """
-    async with executor.sandbox(language, limits, placed) as sandbox:
-        await sandbox.write({language.source_name: program.source.encode()})
-        command = Command(
-            arguments=(*language.run(language.sources(), limits), *program.args),
-            environment=language.environment(limits),
-            stdin=program.stdin,
-            typed=typed,
-        )
-        return await sandbox.run(command, emit)
+    sources = language.sources(program.source)
+    files = {language.source_name: program.source.encode()}
+    compilation, product = await _compile(place, language, sources, files)
+    if compilation and compilation.outcome.status is not Status.SUCCEEDED:
+        return Exit(compilation=compilation)
+    command = Command(
+        arguments=(*language.run(sources, limits), *program.args),
+        environment=language.environment(limits),
+        executable=PRODUCT if language.runs_product else None,
+        stdin=program.stdin,
+        typed=typed,
+    )
+    async with place.executor.sandbox(language, limits, placed) as sandbox:
+        await sandbox.write(files | {each.path: each.data for each in product})
+        return replace(await sandbox.run(command, emit), compilation=compilation)
+
+
+async def _compile(
+    place: Workplace, language: Language, sources: Sources, files: dict[str, bytes]
+) -> tuple[Compilation | None, tuple[File, ...]]:
+    if not language.is_compiled:
+        return None, ()
+    return await place.workshop.compile(
+        place.executor, language, sources, files, owner=place.owner, version=place.version
+    )

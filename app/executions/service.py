@@ -16,6 +16,7 @@ from app.domain.events import Event
 from app.domain.execution import Execution, Status, Submission
 from app.domain.language import Language
 from app.domain.ports import Executor
+from app.executions.compiling import Workshop
 from app.executions.follow import follow, follow_session
 from app.executions.holder import own_name
 from app.executions.live import Live, Means
@@ -234,12 +235,13 @@ async def open_service(  # noqa: PLR0913 - as above
     room: Room,
     drain: float,
     idle: float,
+    workshop: Workshop,
 ) -> AsyncIterator[ExecutionService]:
     """Recover what dead servers left, serve, and drain in the end."""
     holder = await anyio.to_thread.run_sync(own_name)
     # Before the task group, which would wrap an error of the database in a group.
     await recover(store, holder)
-    means = Means(store=store, executor=executor, holder=holder, idle=idle)
+    means = Means(store=store, executor=executor, workshop=workshop, holder=holder, idle=idle)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(store.feed.listen)
         service = ExecutionService(

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from app.domain.execution import (
+    Compilation,
     Execution,
     Outcome,
     Output,
@@ -77,6 +78,7 @@ def outcome_values(outcome: Outcome, at: datetime) -> Values:
     return {
         "status": outcome.status.value,
         "outcome": _details(outcome),
+        "compilation": outcome.compilation and _compiled(outcome.compilation),
         "wall_time": outcome.usage and outcome.usage.wall_time,
         "finished_at": at,
         "lease_holder": None,
@@ -132,6 +134,18 @@ def program_of(row: AnyRow) -> Program:
     )
 
 
+def compilation_of(row: AnyRow) -> Compilation | None:
+    """Return how the program of a row was compiled."""
+    if (stored := row.compilation) is None:
+        return None
+    return Compilation(
+        outcome=_outcome(Status(stored["status"]), stored["outcome"]),
+        stdout=stored["stdout"].encode(),
+        stderr=stored["stderr"].encode(),
+        is_cached=stored["is_cached"],
+    )
+
+
 def transcript_of(pieces: Iterable[AnyRow]) -> Transcript:
     """Join pieces of output, which are in order, each to its stream."""
     streams: dict[str | None, list[bytes]] = {Stream.STDOUT: [], Stream.STDERR: [], None: []}
@@ -158,6 +172,17 @@ def _details(outcome: Outcome) -> Values:
         "message": outcome.message,
     }
     return {name: value for name, value in details.items() if value is not None}
+
+
+def _compiled(compilation: Compilation) -> Values:
+    # As text: nobody needs the bytes of a compiler's messages.
+    return {
+        "status": compilation.outcome.status.value,
+        "outcome": _details(compilation.outcome),
+        "stdout": compilation.stdout.decode(errors="replace"),
+        "stderr": compilation.stderr.decode(errors="replace"),
+        "is_cached": compilation.is_cached,
+    }
 
 
 def _outcome(status: Status, details: Mapping[str, Any]) -> Outcome:

@@ -13,9 +13,9 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, false, func, select
 
-from app.domain.execution import Execution, Program, Status
+from app.domain.execution import Compilation, Execution, Program, Status
 from app.domain.history import Filter, Order, Page, Stats, Window
-from app.storage.mapping import Lease, execution_of, plain, program_of
+from app.storage.mapping import Lease, compilation_of, execution_of, plain, program_of
 from app.storage.rows import EXECUTIONS, ExecutionRow
 
 Conditions = list[ColumnElement[bool]]
@@ -61,6 +61,7 @@ _NAMED_PROGRAMS = select(
     ExecutionRow.stdin,
     ExecutionRow.args,
 ).where(*NAMED)
+_NAMED_COMPILATIONS = select(ExecutionRow.id, ExecutionRow.compilation).where(*NAMED)
 
 
 def leases(connection: Connection) -> tuple[Lease, ...]:
@@ -95,6 +96,14 @@ def programs(connection: Connection, owner: str, ids: Sequence[UUID]) -> dict[UU
     """Return what was run."""
     rows = connection.execute(_NAMED_PROGRAMS, {"owner": owner, "ids": ids})
     return {plain(row.id): program_of(row) for row in rows}
+
+
+def compilations(
+    connection: Connection, owner: str, ids: Sequence[UUID]
+) -> dict[UUID, Compilation | None]:
+    """Return how programs were compiled, as far as they were."""
+    rows = connection.execute(_NAMED_COMPILATIONS, {"owner": owner, "ids": ids})
+    return {plain(row.id): compilation_of(row) for row in rows}
 
 
 def page(connection: Connection, owner: str, filter: Filter, window: Window) -> Page:

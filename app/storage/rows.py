@@ -91,6 +91,8 @@ class ExecutionRow(Base):
     wall_time: Mapped[float | None]
     limits: Mapped[dict[str, Any]]
     outcome: Mapped[dict[str, Any] | None]
+    # Apart from the outcome, which lists load: it has all that the compiler said.
+    compilation: Mapped[dict[str, Any] | None]
     metadata_: Mapped[dict[str, Any] | None] = mapped_column("metadata")
     args: Mapped[list[str]]
     # Bytes: PostgreSQL's text refuses NUL.

@@ -10,7 +10,7 @@ from sqlalchemy import URL, Connection
 
 from app.domain.errors import InputRefusal
 from app.domain.events import EventPage
-from app.domain.execution import Execution, Outcome, Program, Transcript
+from app.domain.execution import Compilation, Execution, Outcome, Program, Transcript
 from app.domain.history import Filter, Page, Stats, Window
 from app.domain.ports import Placement
 from app.storage import erasing, events, once, reads, replicas, typed, writes
@@ -182,6 +182,10 @@ class Store:
     async def programs(self, owner: str, ids: Sequence[UUID]) -> dict[UUID, Program]:
         """Return what the owner's executions ran."""
         return await self._database.read(partial(reads.programs, owner=owner, ids=ids))
+
+    async def compilations(self, owner: str, ids: Sequence[UUID]) -> dict[UUID, Compilation | None]:
+        """Return how the programs of the owner's executions were compiled."""
+        return await self._database.read(partial(reads.compilations, owner=owner, ids=ids))
 
     async def transcripts(
         self,

@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.Column("wall_time", sa.Double(), nullable=True),
         sa.Column("limits", sa.JSON(), nullable=False),
         sa.Column("outcome", sa.JSON(), nullable=True),
+        sa.Column("compilation", sa.JSON(), nullable=True),
         sa.Column("metadata", sa.JSON(), nullable=True),
         sa.Column("args", sa.JSON(), nullable=False),
         sa.Column("stdin", sa.LargeBinary(), nullable=False),

@@ -1,5 +1,6 @@
 """How tests run a program, and all that came out of it."""
 
+import atexit
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
@@ -9,10 +10,17 @@ import anyio
 
 from app.domain.execution import Exit, Outcome, Output, Program, Status, Stream
 from app.domain.language import Language
-from app.domain.limits import DEFAULT_LIMITS, Limits
+from app.domain.limits import DEFAULT_LIMITS, MIB, Limits
 from app.domain.ports import Executor, Placement
 from app.domain.verdict import judge
-from app.executions.run import run_program
+from app.executions.compiling import Workshop
+from app.executions.products import Products
+from app.executions.run import Workplace, run_program
+
+# One for all tests: a program in several modes is compiled once.
+PRODUCTS = Products(256 * MIB)
+WORKSHOP = Workshop(products=PRODUCTS)
+atexit.register(PRODUCTS.close)
 
 
 @dataclass(slots=True)
@@ -65,6 +73,7 @@ async def run(  # noqa: PLR0913 - all that a program is given
     args: Sequence[str] = (),
     stdin: bytes = b"",
     heard: Callable[[Output], Awaitable[None]] | None = None,
+    workshop: Workshop | None = None,
     **limits: float,
 ) -> Result:
     """Run a program in a sandbox of its own, under the default limits or others."""
@@ -76,9 +85,14 @@ async def run(  # noqa: PLR0913 - all that a program is given
             await heard(output)
 
     program = Program(language=language.id, source=source, stdin=stdin, args=tuple(args))
-    result.end = await run_program(
-        executor, language, program, limits_with(**limits), emit, _anywhere
+    place = Workplace(
+        executor=executor,
+        workshop=workshop or WORKSHOP,
+        owner="local",
+        version=executor.supports(language).version,
     )
+    bounds = limits_with(**limits)
+    result.end = await run_program(place, language, program, bounds, emit, _anywhere)
     result.ended_at = monotonic()
     return result
 

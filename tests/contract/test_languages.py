@@ -99,3 +99,33 @@ async def test_a_mebibyte_of_output_arrives(box: Box) -> None:
     assert result.status is Status.SUCCEEDED, result
     assert len(result.stdout) == MIB
     assert result.text.removeprefix(GREETING).strip("x\n") == "", result.end
+
+
+# --- Compilers -----------------------------------------------------------------------------------
+
+
+async def test_what_cannot_be_compiled_is_a_compile_error_with_the_compilers_words(
+    box: Box,
+) -> None:
+    if not box.language.is_compiled:
+        pytest.skip(f"{box.language.name} is not compiled")
+    result = await box("certainly not a program in any language\n")
+    assert result.status is Status.COMPILE_ERROR, result
+    compilation = result.end.compilation
+    assert compilation
+    assert compilation.outcome.status is Status.FAILED
+    said = (compilation.stdout + compilation.stderr).decode()
+    assert box.language.source_name in said, said
+    assert result.outputs == []
+
+
+async def test_what_was_compiled_before_is_not_compiled_again(box: Box) -> None:
+    if not box.language.is_compiled:
+        pytest.skip(f"{box.language.name} is not compiled")
+    first = (await box(box.language.example)).end.compilation
+    second = (await box(box.language.example)).end.compilation
+    assert first
+    assert second
+    assert second.is_cached
+    assert second.outcome.usage is None
+    assert (second.stdout, second.stderr) == (first.stdout, first.stderr)

@@ -34,7 +34,7 @@ def test_a_language_knows_its_own_id(language: Language) -> None:
 @each_language
 def test_a_program_is_a_file_with_the_suffix_of_its_language(language: Language) -> None:
     assert language.source_name == f"main{language.file_extension}"
-    arguments = language.run(language.sources(), DEFAULT_LIMITS)
+    arguments = language.run(language.sources(""), DEFAULT_LIMITS)
     assert f"/box/{language.source_name}" in arguments
 
 

@@ -134,7 +134,8 @@ def _is_ready(executor: ModalExecutor, boxes: int) -> bool:
 def command_for(language: Language) -> Command:
     """Start the program's one file."""
     return Command(
-        arguments=language.run(language.sources(), LIMITS), environment=language.environment(LIMITS)
+        arguments=language.run(language.sources(""), LIMITS),
+        environment=language.environment(LIMITS),
     )
 
 

@@ -16,6 +16,7 @@ from enum import Enum
 import anyio
 
 from app.domain.errors import ExecutorError
+from app.domain.execution import File
 
 _RECORD = struct.Struct("<1siddq200s")
 _DESCRIPTOR = struct.Struct("i")
@@ -29,6 +30,8 @@ class Kind(Enum):
     READY = b"R"
     STARTED = b"S"
     EXITED = b"X"
+    FILE = b"F"
+    NO_MORE = b"N"
     ERROR = b"E"
 
 
@@ -38,12 +41,13 @@ class Record:
 
     kind: Kind
     number: int
-    """EXITED: the raw wait status. ERROR: an errno."""
+    """EXITED: the raw wait status. ERROR: an errno. FILE: whether it is executable."""
     wall_time: float
     cpu_time: float
     peak_memory: int
+    """FILE: its size, and as many bytes follow."""
     text: str
-    """ERROR: the step that failed."""
+    """ERROR: the step that failed. FILE: its path. NO_MORE: why there is no product."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +61,8 @@ class Job:
     inodes: int
     rlimits: tuple[tuple[int, int], ...]
     seccomp: bytes
+    collect: tuple[str, int, int] | None = None
+    """A folder whose files are sent when the program has ended; how many, how many bytes."""
 
 
 class Control:
@@ -98,6 +104,36 @@ class Control:
         """
         await anyio.wait_readable(self._socket)
         return decode(self._take()[0])
+
+    async def receive_files(self, *, most: int) -> tuple[File, ...]:
+        """Receive the files that an init sends after its program has ended.
+
+        Raises:
+            ExecutorError: they are more than `most` bytes, or cannot be read.
+        """
+        files: list[File] = []
+        while (record := decode(await self._exactly(_RECORD.size))).kind is Kind.FILE:
+            if not 0 <= record.peak_memory <= most:
+                raise ExecutorError("the cell sent more than was asked for")
+            most -= record.peak_memory
+            data = await self._exactly(record.peak_memory)
+            files.append(File(path=record.text, data=data, is_executable=bool(record.number)))
+        if record.kind is not Kind.NO_MORE or record.text:
+            raise ExecutorError(record.text or "the cell sent no files")
+        return tuple(files)
+
+    async def _exactly(self, size: int) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            await anyio.wait_readable(self._socket)
+            try:
+                piece = self._socket.recv(min(size - len(data), 1 << 20))
+            except OSError as error:
+                raise ExecutorError(_HUNG_UP) from error
+            if not piece:
+                raise ExecutorError(_HUNG_UP)
+            data += piece
+        return bytes(data)
 
     async def receive_ready(self) -> int:
         """Wait for the first record and return the pidfd of process 1 that comes with it."""

@@ -44,10 +44,11 @@ class LocalSandbox:
     async def run(self, command: Command, emit: Emit) -> Exit:
         """Run the program; see `Sandbox.run`."""
         start = Start(
-            argv=(str(self._toolchain.executable), *command.arguments),
+            argv=_argv(self._toolchain, command.arguments, command.executable),
             environment=_environment(self._toolchain) | dict(command.environment),
             files=self._files,
             stdin=command.stdin,
+            collects=command.collects,
         )
         return await self._run(start, emit)
 
@@ -198,7 +199,7 @@ class LocalExecutor:
         try:
             async with self._open(toolchain, DEFAULT_LIMITS) as (cell, meter):
                 start = Start(
-                    argv=(str(toolchain.executable), *language.version_arguments),
+                    argv=_argv(toolchain, language.version_arguments),
                     environment=_environment(toolchain),
                 )
                 _, said = await _listen(Run(cell, DEFAULT_LIMITS, meter), start)
@@ -207,7 +208,7 @@ class LocalExecutor:
         found = re.search(language.version_pattern, said)
         if found is None:
             return Support(reason=f"it does not tell its version, but {said[:200]!r}")
-        return Support(version=found[1][:_VERSION_LENGTH])
+        return Support(version=" ".join(found.groups())[:_VERSION_LENGTH])
 
     async def _prove(self) -> None:
         try:
@@ -258,6 +259,14 @@ def _require_filter() -> None:
 
 def _owner_of(pidfd: int) -> int:
     return Path("/proc", str(process_of(pidfd))).stat().st_uid
+
+
+def _argv(
+    toolchain: Toolchain, arguments: tuple[str, ...], executable: str | None = None
+) -> tuple[str, ...]:
+    if executable is not None:
+        return (executable, *arguments)
+    return (str(toolchain.executable), *toolchain.arguments, *arguments)
 
 
 def _environment(toolchain: Toolchain) -> dict[str, str]:

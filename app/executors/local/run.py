@@ -1,5 +1,6 @@
 """One program in one cell: feed it, read it, watch its limits, collect the facts."""
 
+import contextlib
 import math
 import os
 import resource
@@ -11,7 +12,8 @@ import anyio
 import anyio.to_thread
 
 from app.domain.errors import ExecutorError
-from app.domain.execution import Exit, KillReason, Output, Stream, Usage, signal_name
+from app.domain.execution import Exit, File, KillReason, Output, Stream, Usage, signal_name
+from app.domain.language import BUILD
 from app.domain.limits import KIB, MIB, Limits
 from app.domain.ports import Emit
 from app.executors.local.cell import Cell, executor_error
@@ -22,6 +24,8 @@ from app.executors.local.seccomp import seccomp_filter
 
 _PREPARE_TIMEOUT = 15.0  # s; from the job to the started program takes milliseconds
 _INODES = 4096
+_COLLECT_TIMEOUT = 15.0  # s; a product of the largest size takes a tenth of one
+_MOST_FILES, _MOST_BYTES = 500, 64 * MIB  # of a product
 _OPEN_FILES = 1024
 _PENDING_SIGNALS = 1024  # and timers; a machine has 4 for each MiB
 _MESSAGE_QUEUES = 96 * KIB  # one queue of the kernel's usual size; a user has 800 KiB
@@ -36,6 +40,7 @@ class Start:
     environment: Mapping[str, str]
     files: Mapping[str, bytes] = field(default_factory=dict)
     stdin: bytes = b""
+    collects: bool = False
 
 
 @dataclass(slots=True)
@@ -48,6 +53,7 @@ class Run:
     _kill_reason: KillReason | None = None
     _truncated: set[Stream] = field(default_factory=set)
     _began: float = 0.0
+    _product: tuple[File, ...] | None = None
 
     async def __call__(self, start: Start, emit: Emit) -> Exit:
         """Run the program to its end.
@@ -71,7 +77,7 @@ class Run:
                 tasks.start_soon(ours[0].feed, start.stdin)
                 tasks.start_soon(self._read, Stream.STDOUT, ours[1], emit)
                 tasks.start_soon(self._read, Stream.STDERR, ours[2], emit)
-                record, wall_time = await self._until_the_end()
+                record, wall_time = await self._until_the_end(collects=start.collects)
         return await self._facts(record, wall_time)
 
     async def _start(self, start: Start, stdio: list[End]) -> None:
@@ -98,6 +104,7 @@ class Run:
             inodes=_INODES,
             rlimits=tuple(self._rlimits()),
             seccomp=seccomp_filter(),
+            collect=(BUILD, _MOST_FILES, _MOST_BYTES) if start.collects else None,
         )
 
     def _rlimits(self) -> Iterator[tuple[int, int]]:
@@ -118,7 +125,7 @@ class Run:
             # all cells together. Process 1 counts as well.
             yield resource.RLIMIT_NPROC, self.limits.processes + 1
 
-    async def _until_the_end(self) -> tuple[Record | None, float]:
+    async def _until_the_end(self, *, collects: bool) -> tuple[Record | None, float]:
         """Wait for the report and for the death of the whole cell."""
         record: Record | None = None
         async with anyio.create_task_group() as watching:
@@ -129,8 +136,16 @@ class Run:
                 record = None  # process 1 was killed: by us, or for want of memory
             wall_time = anyio.current_time() - self._began
             watching.cancel_scope.cancel()
+        if collects and record is not None and record.kind is Kind.EXITED:
+            await self._collect()
         await self.cell.wait()
         return record, wall_time
+
+    async def _collect(self) -> None:
+        """Take what the program has left; only its init lives now, and it reads for us."""
+        with anyio.move_on_after(_COLLECT_TIMEOUT), contextlib.suppress(ExecutorError):
+            self._product = await self.cell.control.receive_files(most=_MOST_BYTES)
+        self.cell.kill()
 
     async def _watch(self) -> None:
         deadline = self._began + self.limits.wall_time
@@ -173,6 +188,7 @@ class Run:
             kill_reason=self._kill_reason,
             oom_killed=metered.oom_killed,
             truncated=frozenset(self._truncated),
+            product=self._product,
             usage=Usage(
                 wall_time=reported.wall_time or wall_time,
                 cpu_time=max(metered.cpu_time, reported.cpu_time),

@@ -15,6 +15,7 @@ from app.domain.ports import Emit
 from app.executors.modal.account import BoxSize
 from app.executors.modal.box import Box
 from app.executors.modal.frames import Frame, Kind
+from app.executors.modal.product import Product
 from app.executors.modal.typist import Typist
 
 _GRACE = 5.0  # s beyond the wall limit for the supervisor to report by itself
@@ -39,6 +40,7 @@ class Attempt:
     ) -> None:
         self._limits, self._emit, self._typist = limits, emit, typist
         self._skip = dict(skip or {})
+        self._product = Product()
         self._has_emitted = False
         self._patience = anyio.CancelScope()
 
@@ -82,7 +84,9 @@ class Attempt:
             case Kind.STDOUT | Kind.STDERR:
                 await self._pass_on(_STREAMS[frame.kind], frame.data)
             case Kind.ENDED:
-                return decode_exit(frame.details())
+                return replace(decode_exit(frame.details()), product=self._product.files())
+            case Kind.FILE | Kind.CONTENT:
+                self._product.take(frame)
             case Kind.FAILED:
                 message = str(frame.details().get("message"))
                 raise ExecutorError(f"the supervisor could not run the program: {message}")

@@ -328,7 +328,7 @@ def version_of(language: Language, said: str | None) -> Support:
         missing = f"{language.image.executable} is not in the image; run `greenroom modal build`"
         return Support(reason=missing)
     found = re.search(language.version_pattern, said)
-    return Support(version=found[1][:_VERSION_LENGTH] if found else None)
+    return Support(version=" ".join(found.groups())[:_VERSION_LENGTH] if found else None)
 
 
 async def _close_when_idle(account: Account) -> None:

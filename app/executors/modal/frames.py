@@ -24,6 +24,8 @@ class Kind(Enum):
     TAKEN = b"I"
     ENDED = b"X"
     FAILED = b"F"
+    FILE = b"P"
+    CONTENT = b"D"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,7 @@ class Frame:
         return int(_NUMBER.unpack(self.data)[0])
 
     def details(self) -> Mapping[str, Any]:
-        """Read the JSON of an ENDED or FAILED frame.
+        """Read the JSON of an ENDED, FAILED or FILE frame.
 
         Raises:
             ExecutorError: it is not a JSON object.

@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping
 import anyio
 
 from app.domain.execution import Exit
-from app.domain.language import Language
+from app.domain.language import BUILD, Language
 from app.domain.limits import KIB, MIB, Limits
 from app.domain.ports import Command, Emit, Placed
 from app.executors.modal.attempt import Attempt
 from app.executors.modal.box import Box
 from app.executors.modal.errors import ModalError, NoBox
+from app.executors.modal.product import MOST_BYTES, MOST_FILES
 from app.executors.modal.typist import Typist
 
 log = logging.getLogger(__name__)
@@ -111,11 +112,12 @@ def encode_job(
 ) -> bytes:
     """Return what the supervisor reads: a line that announces, and the bytes announced."""
     head = {
-        "argv": [language.image.executable, *command.arguments],
+        "argv": [command.executable or language.image.executable, *command.arguments],
         "environment": {**_ENVIRONMENT, **command.environment},
         "files": [{"path": path, "size": len(data)} for path, data in files.items()],
         "stdin": len(command.stdin),
         "typed": command.typed is not None,
+        "collect": [BUILD, MOST_FILES, MOST_BYTES] if command.collects else None,
         "wall_time": limits.wall_time,
         "cpu_time": limits.cpu_time,
         "memory": limits.memory,

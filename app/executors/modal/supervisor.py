@@ -8,6 +8,7 @@ imports the standard library only and nothing of Greenroom. `frames.py` is the o
              big-endian) and that many bytes, where a length of 0 closes the program's input
     stdout   frames: a kind (one byte), a length (four bytes, big-endian), that many bytes
              R ready · S started · O stdout · E stderr · I typed input taken (four bytes: how much)
+             P one file of the product (JSON) · D a piece of what is in it
              X ended (JSON) · F failed (JSON)
 
 The program gets pipes of its own and another uid, and the supervisor is not dumpable: the program
@@ -23,10 +24,11 @@ import os
 import resource
 import select
 import signal
+import stat
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 UID = 1000
@@ -44,6 +46,9 @@ PR_CAPBSET_DROP, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 24, 47, 4
 CAPABILITY_VERSION_3 = 0x20080522
 MS_NOSUID, MS_NODEV, MS_BIND, MNT_DETACH = 2, 4, 4096, 2
 SIZE = struct.Struct(">I")
+BUILD = ".build/"
+SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+DEEPEST = 16
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -291,9 +296,58 @@ def write_files(reader: Reader, files: "list[dict[str, Any]]") -> None:
     """Write the program's files; no program runs yet, so no link can lead elsewhere."""
     for file in files:
         path = os.path.join("/box", file["path"])
+        make_folders(file["path"])
         with open(path, "wb") as target:
             target.write(reader.exactly(file["size"]))
         own(path)
+        if file["path"].startswith(BUILD):
+            os.chmod(path, 0o755)  # noqa: S103 - to be run is what it is for
+
+
+def make_folders(path: str) -> None:
+    """Make the folders on the way to a file."""
+    place = "/box"
+    for part in path.split("/")[:-1]:
+        place += "/" + part
+        if not os.path.isdir(place):
+            os.mkdir(place)
+            own(place)
+
+
+def send_files(frames: Frames, name: str, most_files: int, most_bytes: int) -> None:
+    """Send the regular files below a folder of /box; no link is followed, nothing waited for."""
+    try:
+        found = list(regular_files(os.open("/box/" + name, os.O_RDONLY | SAFELY), name, 0))
+    except OSError:
+        return  # no such folder, or one in which the program has hidden something
+    if len(found) > most_files or sum(each.st_size for _, _, each in found) > most_bytes:
+        return
+    for path, descriptor, about in found:
+        head = {"path": path, "size": about.st_size, "executable": bool(about.st_mode & 0o100)}
+        frames.add(b"P", json.dumps(head).encode())
+        left = about.st_size
+        while left:
+            piece = os.read(descriptor, min(left, CHUNK)) or bytes(min(left, CHUNK))
+            frames.add(b"D", piece)
+            frames.flush(time.monotonic() + 60)
+            left -= len(piece)
+
+
+def regular_files(
+    folder: int, prefix: str, depth: int
+) -> "Iterator[tuple[str, int, os.stat_result]]":
+    """Open the regular files below an open folder; what is no file or folder is passed over."""
+    for entry in sorted(os.listdir(folder)):
+        path = prefix + "/" + entry
+        try:
+            descriptor = os.open(entry, os.O_RDONLY | SAFELY, dir_fd=folder)
+        except OSError:
+            continue  # a link, or what its owner has closed
+        about = os.fstat(descriptor)
+        if stat.S_ISREG(about.st_mode):
+            yield path, descriptor, about
+        elif stat.S_ISDIR(about.st_mode) and depth < DEEPEST:
+            yield from regular_files(descriptor, path, depth + 1)
 
 
 def become_program(job: "dict[str, Any]", stdio: "list[int]", failed: int) -> None:
@@ -573,9 +627,13 @@ def main() -> None:
         job = json.loads(reader.line())
         is_bounded = make_scratch(job["disk"], job["inodes"])
         write_files(reader, job["files"])
+        if job["collect"]:
+            make_folders(job["collect"][0] + "/")
         run = Run(job, reader, frames, None if is_bounded else Scratch(job))
         frames.add(b"S")
         run.go()
+        if job["collect"]:
+            send_files(frames, *job["collect"])
         frames.add(b"X", json.dumps(run.report()).encode())
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         frames.add(b"F", json.dumps({"message": str(error)}).encode())
