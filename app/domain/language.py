@@ -69,6 +69,10 @@ Environment = Callable[[Limits], Mapping[str, str]]
 Arguments = Callable[[Sources, Limits], tuple[str, ...]]
 
 
+def _as_usual(text: str) -> None:
+    del text
+
+
 def _nothing(limits: Limits) -> Mapping[str, str]:
     del limits
     return {}
@@ -102,6 +106,8 @@ class Language:
         NotFound: it is not here.
     """
     image: ImageNeeds
+    names: Callable[[str], str | None] = _as_usual
+    """The file name that a program's text demands, if it does."""
     memory: int | None = None
     """Bytes that its programs need by default, where that is more than usual."""
     environment: Environment = _nothing
@@ -119,5 +125,5 @@ class Language:
 
     def sources(self, text: str) -> Sources:
         """Return where a program lies."""
-        entry = f"{FOLDER}/{self.source_name}"
+        entry = f"{FOLDER}/{self.names(text) or self.source_name}"
         return Sources(entry=entry, paths=(entry,), text=text)

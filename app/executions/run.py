@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from app.domain.execution import Compilation, Exit, File, Program, Status
-from app.domain.language import PRODUCT, Language, Sources
+from app.domain.language import FOLDER, PRODUCT, Language, Sources
 from app.domain.limits import Limits
 from app.domain.ports import Command, Emit, Executor, Placed
 from app.executions.compiling import Workshop
@@ -36,7 +36,7 @@ async def run_program(  # noqa: PLR0913 - all that a run is
         ExecutorError: a sandbox gave no valid result; it may come in an `ExceptionGroup`.
     """
     sources = language.sources(program.source)
-    files = {language.source_name: program.source.encode()}
+    files = {sources.entry.removeprefix(f"{FOLDER}/"): program.source.encode()}
     compilation, product = await _compile(place, language, sources, files)
     if compilation and compilation.outcome.status is not Status.SUCCEEDED:
         return Exit(compilation=compilation)

@@ -1,6 +1,6 @@
 """Every language on every executor that has it: one program for each, with several modes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import pytest
@@ -24,12 +24,23 @@ NO_EXIT_CODES = {"SQL"}
 @pytest.fixture(scope="module", params=SUBJECTS)
 async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
     """Open an executor of our own, when all languages are there."""
-    await to_thread.run_sync(ensure_languages, all_languages().values())
+    await to_thread.run_sync(ensure_languages, LANGUAGES)
     async with SUBJECTS[request.param]() as subject:
         yield subject
 
 
-@pytest.fixture(params=all_languages().values(), ids=lambda language: language.id)
+LANGUAGES = all_languages().values()
+
+
+def each(languages: Iterable[Language]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("box", languages, indirect=True, ids=lambda each: each.id)
+
+
+all_of_them = each(LANGUAGES)
+those_compiled = each([language for language in LANGUAGES if language.is_compiled])
+
+
+@pytest.fixture
 def box(request: pytest.FixtureRequest, executor: Executor) -> Box:
     return Box(executor, supported(executor, request.param))
 
@@ -47,18 +58,21 @@ def source_of(language: Language) -> Path:
     return path
 
 
+@all_of_them
 async def test_the_example_greets(box: Box) -> None:
     result = await box(box.language.example)
     assert result.status is Status.SUCCEEDED, result
     assert (result.text, result.stderr) == ("Hello, world!\n", b""), result
 
 
+@all_of_them
 async def test_the_version_is_known(box: Box) -> None:
     version = box.executor.supports(box.language).version
     assert version
     assert any(letter.isdigit() for letter in version)
 
 
+@all_of_them
 async def test_input_and_arguments_arrive_in_unicode(box: Box) -> None:
     result = await run(box, "echo", "grün €", "\U0001f3ad two", stdin="one\n\U0001f3ad")
     assert result.status is Status.SUCCEEDED, result
@@ -66,14 +80,14 @@ async def test_input_and_arguments_arrive_in_unicode(box: Box) -> None:
     assert result.stderr == b""
 
 
+@each([language for language in LANGUAGES if language.id not in NO_EXIT_CODES])
 async def test_an_exit_code_is_told(box: Box) -> None:
-    if box.language.id in NO_EXIT_CODES:
-        pytest.skip(f"a program in {box.language.name} cannot choose its exit code")
     result = await run(box, "exit")
     assert (result.status, result.outcome.exit_code) == (Status.FAILED, 7), result
     assert result.text == GREETING
 
 
+@all_of_them
 async def test_an_error_that_nobody_catches_is_a_failure_with_its_words(box: Box) -> None:
     result = await run(box, "fail")
     assert result.status in {Status.FAILED, Status.CRASHED}, result
@@ -82,18 +96,21 @@ async def test_an_error_that_nobody_catches_is_a_failure_with_its_words(box: Box
     assert result.text == GREETING
 
 
+@all_of_them
 async def test_a_loop_without_end_meets_the_limit_of_cpu_time(box: Box) -> None:
     result = await run(box, "loop", cpu_time=1.0, wall_time=30.0)
     assert result.status is Status.TIME_LIMIT_EXCEEDED, result
     assert result.outcome.time_limit is TimeLimit.CPU
 
 
+@all_of_them
 async def test_memory_without_end_meets_the_limit_of_memory(box: Box) -> None:
     memory = box.language.memory or DEFAULT_LIMITS.memory // 2
     result = await run(box, "eat", memory=memory, cpu_time=20.0, wall_time=40.0)
     assert result.status is Status.MEMORY_LIMIT_EXCEEDED, result
 
 
+@all_of_them
 async def test_a_mebibyte_of_output_arrives(box: Box) -> None:
     result = await run(box, "flood")
     assert result.status is Status.SUCCEEDED, result
@@ -104,11 +121,10 @@ async def test_a_mebibyte_of_output_arrives(box: Box) -> None:
 # --- Compilers -----------------------------------------------------------------------------------
 
 
+@those_compiled
 async def test_what_cannot_be_compiled_is_a_compile_error_with_the_compilers_words(
     box: Box,
 ) -> None:
-    if not box.language.is_compiled:
-        pytest.skip(f"{box.language.name} is not compiled")
     result = await box("certainly not a program in any language\n")
     assert result.status is Status.COMPILE_ERROR, result
     compilation = result.end.compilation
@@ -119,9 +135,8 @@ async def test_what_cannot_be_compiled_is_a_compile_error_with_the_compilers_wor
     assert result.outputs == []
 
 
+@those_compiled
 async def test_what_was_compiled_before_is_not_compiled_again(box: Box) -> None:
-    if not box.language.is_compiled:
-        pytest.skip(f"{box.language.name} is not compiled")
     first = (await box(box.language.example)).end.compilation
     second = (await box(box.language.example)).end.compilation
     assert first

@@ -116,10 +116,8 @@ def _tools(host: Host) -> Iterator[str]:
     else:
         # An operator's own tools are not in an image.
         yield from ("--tmpfs", str(links.parent))
-    # By itself bubblewrap makes folders on the way to a file that only their owner may enter.
-    yield from _folders(links / "python3")
+    yield from _folders(links, *(mount.target.parent for mount in host.mounts))
     for mount in host.mounts:
-        yield from _folders(mount.target)
         yield from ("--ro-bind", str(host.stage.reachable(mount.source)), str(mount.target))
     for path in dict.fromkeys(path for tool in host.tools.values() for path in tool.hidden):
         if _is_visible(host, path):
@@ -129,8 +127,10 @@ def _tools(host: Host) -> Iterator[str]:
             yield from ("--symlink", str(tool.executable), str(links / name))
 
 
-def _folders(file: Path) -> Iterator[str]:
-    for folder in reversed(file.parents[:-1]):
+def _folders(*paths: Path) -> Iterator[str]:
+    """Make folders for all to enter: those that bubblewrap makes on the way are root's alone."""
+    all_of_them = {folder for path in paths for folder in (path, *path.parents)}
+    for folder in sorted(all_of_them - {Path("/"), Path("/usr")}):
         yield from ("--perms", "0755", "--dir", str(folder))
 
 

@@ -1,0 +1,77 @@
+"""Java, by a JDK from the host's packages."""
+
+import re
+from pathlib import Path
+
+from app.domain.language import BUILD, FOLDER, ImageNeeds, Language, NotFound, Sources, Toolchain
+from app.domain.limits import MIB, Limits
+from app.languages._host import chosen
+
+_JDKS = Path("/usr/lib/jvm")
+_CLASSES = f"{FOLDER}/{BUILD}"
+# Few threads, whatever the machine has: each weighs on the limits of processes and of memory.
+_SMALL = ("-XX:+UseSerialGC", "-XX:ActiveProcessorCount=2", "-XX:-UsePerfData", "-Xshare:auto")
+_PACKAGE = re.compile(r"^\s*package\s+([\w.]+)\s*;", re.MULTILINE)
+_PUBLIC = re.compile(
+    r"^\s*public\s+(?:(?:final|abstract|strictfp|sealed)\s+)*(?:class|record|enum|interface)\s+(\w+)",
+    re.MULTILINE,
+)
+
+
+def find(executable: Path | None) -> Toolchain:
+    """Find the newest JDK; a run-time alone does not compile."""
+    if executable is not None:
+        return chosen(executable)
+    # Debian keeps links to the same under other names.
+    found = {path.resolve().parent / "java" for path in _JDKS.glob("*/bin/javac")}
+    if not found:
+        message = "there is no JDK; `apt install default-jdk-headless` brings one"
+        raise NotFound(message)
+    return Toolchain(executable=max(found, key=_version))
+
+
+def file_name(text: str) -> str | None:
+    """Return what the compiler wants the file to be called: like its public class."""
+    public = _PUBLIC.search(text)
+    return f"{public[1]}.java" if public else None
+
+
+def main_class(sources: Sources) -> str:
+    """Return the class to start: the file's public one, in its package, or `Main`."""
+    package, public = _PACKAGE.search(sources.text), _PUBLIC.search(sources.text)
+    name = public[1] if public else Path(sources.entry).stem
+    return f"{package[1]}.{name}" if package else name
+
+
+def _version(java: Path) -> int:
+    return max(map(int, re.findall(r"\d+", java.parent.parent.name)), default=0)
+
+
+def _run(sources: Sources, limits: Limits) -> tuple[str, ...]:
+    """Let the heap grow to the limit, so that the verdict on more is the kernel's."""
+    heap = f"-Xmx{max(2, limits.memory // MIB)}m"
+    return (*_SMALL, heap, "-cp", _CLASSES, main_class(sources))
+
+
+LANGUAGE = Language(
+    id="JAVA",
+    name="Java",
+    source_name="Main.java",
+    editor_mode="java",
+    memory=512 * MIB,
+    compile=lambda sources, _: (
+        *_SMALL,
+        # The compiler lives for a second: what the better compiler of the JVM does pays late.
+        "-XX:TieredStopAtLevel=1",
+        *("--module", "jdk.compiler/com.sun.tools.javac.Main"),
+        *("-encoding", "UTF-8", "-d", _CLASSES, *sources.paths),
+    ),
+    run=_run,
+    names=file_name,
+    version_arguments=("-version",),
+    version_pattern=r'version "([^"]+)"',
+    example="public class Main {\n    public static void main(String[] args) {\n"
+    '        System.out.println("Hello, world!");\n    }\n}\n',
+    find=find,
+    image=ImageNeeds(executable="java", apt=("default-jdk-headless",)),
+)
