@@ -11,7 +11,7 @@ from app.domain.ports import Executor
 
 log = logging.getLogger(__name__)
 
-EVERY = 10.0  # s; a try costs what a program costs that does nothing
+EVERY = 15.0  # s; a try costs what a program costs that does nothing
 AGAIN = 2.0  # s; while it does not work
 _PATIENCE = 15.0  # s; for a try
 

@@ -16,7 +16,7 @@ from app.domain.history import Filter, Order, Window
 from app.storage.engine import Database
 from app.storage.mapping import execution_values, log_values, outcome_values
 from app.storage.rows import EXECUTIONS, OUTPUT
-from app.storage.store import Store
+from app.storage.store import Store, Wish
 
 from .samples import (
     HOLDER,
@@ -218,6 +218,18 @@ async def test_named_executions_are_found_by_an_index(
     _, ask = QUESTIONS[name]
     plan = await plans(database, lambda: ask(full, [one.id for one in page.executions]))
     assert not any(FULL_SCAN.search(line) for line in plan), plan
+
+
+async def test_the_old_are_found_by_their_ids(full: Store, database: Database) -> None:
+    for ask in (full.count_before, full.erase_before):
+        plan = await plans(database, partial(ask, NOW))
+        assert not any(FULL_SCAN.search(line) for line in plan), plan
+
+
+async def test_who_has_a_key_is_found_by_its_own_index(full: Store, database: Database) -> None:
+    wish = Wish(key="k", fingerprint=b"", since=NOW)
+    plan = await plans(database, lambda: full.earlier(OWNER, wish))
+    assert any("ix_executions_owner_idempotency_key" in line for line in plan), plan
 
 
 async def test_plans_are_made_for_the_values_asked_for(store: Store, database: Database) -> None:
