@@ -7,17 +7,19 @@ from dataclasses import dataclass
 
 import anyio
 import pytest
+from pydantic import SecretStr
 
 from app.domain.language import NotFound
 from app.domain.limits import DEFAULT_LIMITS, Limits
 from app.domain.ports import Executor
 from app.executors.local.executor import LocalExecutor
 from app.executors.modal.box import Box
-from app.executors.modal.executor import ModalExecutor
+from app.executors.modal.credentials import MODAL_SERVER, read_token
+from app.executors.modal.executor import ModalExecutor, ModalOptions
 from app.executors.modal.loopback import LoopbackModal
 from app.languages import all_languages
 from tests.contract.host import living
-from tests.wire.adapter import executor_on, pinned_client
+from tests.wire.adapter import Ledger, executor_on, pinned_client, until_ready
 
 LANGUAGES = all_languages()
 
@@ -94,7 +96,37 @@ def _note_claims(executor: ModalExecutor) -> set[str]:
     return used
 
 
+@asynccontextmanager
+async def live() -> AsyncIterator[Subject]:
+    """Open the executor on real Modal; nobody can look there from outside."""
+    token = read_token(
+        id=SecretStr(os.environ["MODAL_TOKEN_ID"]),
+        secret=SecretStr(os.environ["MODAL_TOKEN_SECRET"]),
+        both=None,
+    )
+    assert token is not None
+    options = ModalOptions(
+        server=MODAL_SERVER,
+        cpu=1.0,
+        warm_floor=_WARM,
+        warm_ceiling=_WARM,
+        box_age=300.0,
+        create_rate=4.0,
+        create_burst=8,
+        budget=120.0,
+    )
+
+    async def survivors() -> list[str]:
+        return []
+
+    async with ModalExecutor(LANGUAGES, token, options, DEFAULT_LIMITS, Ledger()) as executor:
+        await until_ready(executor, 1, patience=300.0)
+        yield Subject(executor, survivors)
+
+
+IS_LIVE = os.environ.get("GREENROOM_MODAL_LIVE") == "1"
 SUBJECTS: dict[str, Callable[[], AbstractAsyncContextManager[Subject]]] = {
     "local": local,
     "modal": modal,
+    **({"live": live} if IS_LIVE else {}),
 }

@@ -112,8 +112,10 @@ class Ledger:
             raise LookupError("the database is away")
 
 
-async def until_ready(executor: ModalExecutor, boxes: int = 1) -> None:
-    with anyio.fail_after(_PATIENCE):
+async def until_ready(
+    executor: ModalExecutor, boxes: int = 1, *, patience: float = _PATIENCE
+) -> None:
+    with anyio.fail_after(patience):
         while not _is_ready(executor, boxes):  # noqa: ASYNC110 - the pool has no event for this
             await anyio.sleep(0.01)
 
