@@ -1,7 +1,7 @@
 """A Modal sandbox with our supervisor in it, for one run."""
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from app.domain.errors import ExecutorError
 from app.domain.ports import Placement
 from app.executors.modal.account import Account, BoxSize, end, leave, status_of
 from app.executors.modal.calls import within
-from app.executors.modal.errors import Lost, ModalError, translated
+from app.executors.modal.errors import Lost, ModalError, Unauthorized, translated
 from app.executors.modal.frames import Frame, Kind
 from app.executors.modal.private import OOM_KILLED, ProcessIds, output_again, process_ids
 from app.executors.modal.reading import Reading
@@ -85,8 +85,11 @@ class Box:
         """Leave it to another process: its end is then no matter of ours."""
         self._is_ours = False
 
-    async def end(self) -> None:
-        """Terminate the box, once; one that is gone already is fine."""
+    async def end(self, successor: Callable[[], Account | None] = lambda: None) -> None:
+        """Terminate the box, once; one that is gone already is fine.
+
+        Where the token that made it is refused meanwhile, that of its successor may do it.
+        """
         if self._ended:
             return
         self._ended = True
@@ -94,32 +97,54 @@ class Box:
             try:
                 # It ends with its lifetime otherwise.
                 with contextlib.suppress(ExecutorError):
-                    await (end(self.sandbox) if self._is_ours else leave(self.sandbox))
+                    await self._terminate(successor)
                 await self._reading.close()
             finally:
                 self.account.box_ended()
 
+    async def _terminate(self, successor: Callable[[], Account | None]) -> None:
+        if not self._is_ours:
+            await leave(self.sandbox)
+            return
+        tried = self.account
+        try:
+            await end(self.sandbox)
+        except Unauthorized:
+            await leave(self.sandbox)
+            # It may have one itself by the time that it is asked.
+            while (account := successor()) is not None and account is not tried:
+                tried = account
+                with contextlib.suppress(Unauthorized):
+                    await end(await tried.find(self.id))
+                    return
+
 
 async def open_box(account: Account, size: BoxSize, tags: Mapping[str, str]) -> Box:
     """Create a box, start the supervisor and wait until it is ready."""
+    # From now on: an account that others have left must not hang up before the box is there.
+    account.box_began()
+    try:
+        return await _open_box(account, size, tags)
+    except BaseException:
+        account.box_ended()
+        raise
+
+
+async def _open_box(account: Account, size: BoxSize, tags: Mapping[str, str]) -> Box:
     sandbox = await account.create(size, tags)
+    reading = None
     try:
         with translated("start the supervisor"):
             start = sandbox.exec.aio("python3", "-u", "-c", SUPERVISOR, text=False)
             process = await within(_START_TIMEOUT, start)
         reading = Reading(process.stdout)
-    except BaseException:
-        with anyio.CancelScope(shield=True):
-            await _forget(sandbox)
-        raise
-    try:
         await _ready(reading)
     except BaseException:
         with anyio.CancelScope(shield=True):
             await _forget(sandbox)
-            await reading.close()
+            if reading is not None:
+                await reading.close()
         raise
-    account.box_began()
     return Box(
         account=account,
         sandbox=sandbox,

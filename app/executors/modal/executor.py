@@ -187,7 +187,7 @@ class ModalExecutor:
         old, self._account, self._token = self._account, fresh, token
         log.info("modal: token rotated", extra={"workspace": fresh.workspace})
         if self._pool is not None:
-            await self._pool.drain()
+            await self._pool.renew()
         if old is not None and self._tasks is not None:
             self._tasks.start_soon(_close_when_idle, old)
 
@@ -215,7 +215,10 @@ class ModalExecutor:
 
     def _release(self, box: Box) -> None:
         assert self._tasks is not None  # noqa: S101 - boxes come from its tasks
-        self._tasks.start_soon(box.end)
+        self._tasks.start_soon(self._end, box)
+
+    async def _end(self, box: Box) -> None:
+        await box.end(lambda: self._account)
 
     async def _create(self, limits: Limits) -> Box:
         account = self._account
