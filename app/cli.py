@@ -2,8 +2,9 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, NoReturn
 
 import anyio
@@ -21,7 +22,7 @@ from app.executors.modal.credentials import WHERE, BadToken
 from app.languages import all_languages
 from app.main import build_modal_image, examine_modal, local_executor, modal_token
 from app.purging import purge_history
-from app.serve import Refused, serve_forever, serve_on_loopback_modal
+from app.serve import Refused, serve_forever, serve_on_loopback_modal, work_forever
 from app.settings import Settings, read_settings
 from app.settings_text import as_env_file, as_markdown, variable
 from app.storage.errors import StorageError
@@ -51,12 +52,25 @@ def serve(
         bool,
         typer.Option(help="For development: run programs through a Modal server on this machine."),
     ] = False,
+    execute: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option(help="Whether programs run in this process too; see `worker`.")
+    ] = True,
 ) -> None:
     """Serve the API until Ctrl-C; a second Ctrl-C does not wait for running programs."""
     chosen = {"host": host, "port": port}
     settings = _settings(**{name: value for name, value in chosen.items() if value is not None})
+    serve = serve_on_loopback_modal if modal_loopback else partial(serve_forever, execute=execute)
+    _run_forever(serve, settings)
+
+
+@app.command()
+def worker() -> None:
+    """Run programs that other processes accept, until Ctrl-C; needs PostgreSQL."""
+    _run_forever(work_forever, _settings())
+
+
+def _run_forever(run: Callable[[Settings], Awaitable[None]], settings: Settings) -> None:
     try:
-        run = serve_on_loopback_modal if modal_loopback else serve_forever
         anyio.run(run, settings, backend_options={"use_uvloop": True})
     except (Refused, StorageError, BadToken) as error:
         _fail(str(error))

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -28,14 +28,15 @@ from app.executions.compiling import Workshop
 from app.executions.products import Products
 from app.executions.pulse import open_pulse
 from app.executions.retention import open_eraser
-from app.executions.room import Room
 from app.executions.service import open_service
+from app.executions.slots import Slots
 from app.executions.vigil import open_vigil
+from app.executors.elsewhere import ElsewhereExecutor
 from app.executors.local.executor import LocalExecutor
 from app.executors.modal.credentials import WHERE, BadToken, Token, is_trusted
 from app.languages import all_languages
 from app.settings import Settings
-from app.storage.store import Store
+from app.storage.store import Bounds, Store
 
 if TYPE_CHECKING:
     from app.executors.modal.executor import ModalExecutor
@@ -162,6 +163,10 @@ def slots_of(settings: Settings) -> int:
     return settings.slots if modal_token(settings) is None else settings.modal_max_boxes
 
 
+def _nothing(_: Settings, __: Store) -> AbstractAsyncContextManager[Executor]:
+    return nullcontext(ElsewhereExecutor())
+
+
 def create_app(settings: Settings, services: Services) -> FastAPI:
     """Return the application around services that are open for as long as it serves."""
     view = GraphQLView(schema, services, max_body=settings.max_body, has_page=settings.graphiql)
@@ -202,10 +207,15 @@ def create_app(settings: Settings, services: Services) -> FastAPI:
 
 @asynccontextmanager
 async def open_services(
-    settings: Settings, open_executor: ExecutorFactory = chosen_executor
+    settings: Settings, open_executor: ExecutorFactory = chosen_executor, *, execute: bool = True
 ) -> AsyncIterator[Services]:
-    """Open the database and the executor, and what works on them; drain in the end."""
-    store = Store(settings.database_url.get_secret_value())
+    """Open the database and the executor, and what works on them; drain in the end.
+
+    Without `execute` nothing is run here: other processes on the same database do that.
+    """
+    if not execute:
+        open_executor = _nothing
+    store = Store(settings.database_url.get_secret_value(), lease_time=settings.lease)
     products = Products(settings.compile_cache)
     try:
         await store.ping()
@@ -217,7 +227,8 @@ async def open_services(
                 executor=executor,
                 languages=LANGUAGES,
                 rules=settings.rules,
-                room=Room(slots=slots_of(settings), queue_size=settings.queue_size),
+                bounds=Bounds(owned=settings.queue_size_per_owner, in_all=settings.queue_size),
+                slots=Slots(slots_of(settings)) if execute else None,
                 drain=settings.drain,
                 workshop=Workshop(products=products, limits=settings.compile_limits),
                 idle=settings.interactive_idle,

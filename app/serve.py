@@ -23,6 +23,7 @@ from app.main import create_app, modal_loopback, modal_token, open_services
 from app.settings import Settings
 from app.storage.errors import StorageError
 from app.storage.migrations import pending
+from app.storage.urls import is_sqlite, normal
 
 log = logging.getLogger(__name__)
 
@@ -86,21 +87,23 @@ async def serve_on_loopback_modal(settings: Settings) -> None:
         await serve_forever(led)
 
 
-async def serve_forever(settings: Settings) -> None:
+async def serve_forever(settings: Settings, *, execute: bool = True) -> None:
     """Serve until a signal asks to stop, then drain; a second signal does not wait.
 
+    Without `execute` no program runs in this process.
+
     Raises:
-        Refused: the address or the port cannot be had.
+        Refused: the address or the port cannot be had, or nobody else could run programs.
         StorageError: the database cannot be used.
         Unavailable: the executor cannot run here.
     """
     configure_logging(settings.log_level, settings.log_format)
     require_loopback(settings.host)
-    if await pending(settings.database_url.get_secret_value()):
-        message = "The database is older than this Greenroom; run `greenroom migrate`."
-        raise StorageError(message)
+    if not execute:
+        _require_shared(settings)
+    await _require_current(settings)
     with _listen(settings.host, settings.port) as listener:
-        async with open_services(settings) as services:
+        async with open_services(settings, execute=execute) as services:
             config = uvicorn.Config(
                 create_app(settings, services),
                 # httptools keeps headers without end: 200 MB of one request, when tried.
@@ -116,6 +119,64 @@ async def serve_forever(settings: Settings) -> None:
             executions = services.executions
             await _serve(_Server(config, executions), executions.executor, listener)
     log.info("stopped")
+
+
+async def work_forever(settings: Settings) -> None:
+    """Run programs from the queue until a signal asks to stop, and answer nobody.
+
+    Raises:
+        Refused: nobody else could ask for them.
+        StorageError: the database cannot be used.
+        Unavailable: the executor cannot run here.
+    """
+    configure_logging(settings.log_level)
+    _require_shared(settings)
+    await _require_current(settings)
+    async with open_services(settings) as services:
+        log.info("working", extra={"executor": services.executions.executor.name})
+        worker = _Worker(services.executions)
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(_obey_signals, worker, services.executions.executor)
+            await worker.should_stop.wait()
+            await services.executions.close()
+            tasks.cancel_scope.cancel()
+    log.info("stopped")
+
+
+class _Worker:
+    """What signals a worker obeys."""
+
+    def __init__(self, executions: ExecutionService) -> None:
+        self._executions = executions
+        self.should_stop = anyio.Event()
+
+    def obey(self) -> None:
+        """Stop; when asked again, without waiting for programs."""
+        if self.should_stop.is_set():
+            self._executions.stop_all()
+            return
+        log.info("stopping: running programs may end; a second signal does not wait for them")
+        self.should_stop.set()
+
+
+def _require_shared(settings: Settings) -> None:
+    """Make sure that processes can share the work.
+
+    Raises:
+        Refused: they cannot.
+    """
+    if is_sqlite(normal(settings.database_url.get_secret_value())):
+        message = (
+            "An SQLite file is for one process that does both, answer and run programs. "
+            "Use `greenroom serve`, or PostgreSQL in GREENROOM_DATABASE_URL."
+        )
+        raise Refused(message)
+
+
+async def _require_current(settings: Settings) -> None:
+    if await pending(settings.database_url.get_secret_value()):
+        message = "The database is older than this Greenroom; run `greenroom migrate`."
+        raise StorageError(message)
 
 
 def require_loopback(host: str) -> None:
@@ -160,8 +221,13 @@ async def _serve(server: _Server, executor: Executor, listener: socket.socket) -
         tasks.cancel_scope.cancel()
 
 
+class _Obedient(Protocol):
+    def obey(self) -> None:
+        """Stop; when asked again, at once."""
+
+
 async def _obey_signals(
-    server: _Server, executor: Executor, *, task_status: anyio.abc.TaskStatus[None]
+    server: _Obedient, executor: Executor, *, task_status: anyio.abc.TaskStatus[None]
 ) -> None:
     wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     with anyio.open_signal_receiver(*wanted) as signals:

@@ -74,7 +74,11 @@ class Settings(BaseSettings):
     graphiql: bool = Field(default=True, description="Whether browsers get GraphiQL at /graphql.")
     max_body: Bytes = Field(8 * 2**20, description="The largest request body.")
     slots: Positive = Field(_CPUS, description="Programs that run at one time.")
-    queue_size: Positive = Field(64, description="Programs that wait for a slot.")
+    queue_size: Positive = Field(2000, description="Programs that wait for a slot, in all.")
+    queue_size_per_owner: Positive = Field(1000, description="Programs of one owner that wait.")
+    lease: Seconds = Field(
+        15.0, description="How long a process may be silent before others take over its programs."
+    )
     interactive_idle: Seconds = Field(
         120.0, description="How long an interactive program may wait with nothing happening."
     )

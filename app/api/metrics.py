@@ -15,7 +15,7 @@ from app.api.context import Services
 from app.domain.ports import PoolFigures
 from app.executions.figures import Figures
 from app.executions.pulse import Beat
-from app.executions.room import Occupancy
+from app.executions.slots import Occupancy
 from app.version import VERSION
 
 Gauges = Iterator[GaugeMetricFamily]

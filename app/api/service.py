@@ -9,8 +9,9 @@ from app.api.inputs import DEFAULT_WAIT_MS, MAX_WAIT_MS
 from app.api.scalars import BigInt
 from app.api.types import Limits
 from app.domain.ports import Executor, PoolFigures
-from app.executions.room import Occupancy
 from app.executions.rules import Rules
+from app.executions.slots import Occupancy
+from app.storage.store import QueueLength
 from app.version import VERSION
 
 
@@ -95,19 +96,22 @@ class DatabaseHealth:
 
 @strawberry.type(description="How full the service is.")
 class Load:
-    slots: int = strawberry.field(description="Programs that can run at one time.")
-    running: int = strawberry.field(description="Programs that run.")
+    slots: int = strawberry.field(description="Programs that this server can run at one time.")
+    running: int = strawberry.field(description="Programs that it runs.")
     queue_size: int = strawberry.field(description="Programs that can wait.")
-    queued: int = strawberry.field(description="Programs that wait.")
+    queued: int | None = strawberry.field(
+        description="Programs that wait, for this server or another one; null when the database "
+        "does not answer."
+    )
 
     @classmethod
-    def of(cls, occupancy: Occupancy) -> "Load":
+    def of(cls, occupancy: Occupancy, queue: QueueLength | None) -> "Load":
         """Translate."""
         return cls(
             slots=occupancy.slots,
             running=occupancy.running,
             queue_size=occupancy.queue_size,
-            queued=occupancy.queued,
+            queued=None if queue is None else queue.length,
         )
 
 
@@ -123,7 +127,8 @@ class Health:
 async def look_at_health(info: Info) -> Health:
     """Ask each part how it is."""
     context = info.context
-    database = HealthStatus.OK if (await context.pulse.feel()).is_alive else HealthStatus.DEGRADED
+    beat = await context.pulse.feel()
+    database = HealthStatus.OK if beat.is_alive else HealthStatus.DEGRADED
     executor = _executor_health(context.executions.executor, context.vigil.problem)
     is_ok = database is HealthStatus.OK and executor.status is HealthStatus.OK
     return Health(
@@ -131,7 +136,7 @@ async def look_at_health(info: Info) -> Health:
         status=HealthStatus.OK if is_ok else HealthStatus.DEGRADED,
         executor=executor,
         database=DatabaseHealth(status=database),
-        load=Load.of(context.executions.occupancy()),
+        load=Load.of(context.executions.occupancy(), beat.queue),
     )
 
 

@@ -17,17 +17,19 @@ FLUSH_SIZE = 64 * 1024  # bytes; what a pipe holds, and the most in an entry
 class Batch:
     """The output of one run that is not written yet.
 
-    The one owner of the run's sequence numbers: entries are numbered from 1 without a gap, in
+    The one owner of the run's sequence numbers: entries are numbered without a gap, in
     the order in which they arrived. Each ends where a character of its stream ends, so that it
     can be read by itself: the beginning of a character is kept until its rest comes.
     """
 
-    def __init__(self, write: Callable[[Sequence[LogEntry]], Awaitable[None]]) -> None:
+    def __init__(
+        self, write: Callable[[Sequence[LogEntry]], Awaitable[None]], *, first: int = 1
+    ) -> None:
         self._write = write
         self._pending: list[tuple[datetime, Output]] = []
         self._size = 0
         self._begun: dict[Stream, bytes] = dict.fromkeys(Stream, b"")
-        self._next = 1
+        self._next = first
         self._arrived = anyio.Event()
         self._turn = anyio.Lock()
 

@@ -9,18 +9,21 @@ from collections.abc import AsyncGenerator, Iterable
 from datetime import UTC, datetime
 from uuid import UUID
 
+import anyio
 import anyio.lowlevel
 
 from app.domain.errors import NoSuchExecution
 from app.domain.events import Event
 from app.domain.execution import UNFINISHED, Execution, Status
 from app.domain.history import Filter, Order, Window
+from app.storage.errors import StorageError
 from app.storage.feed import changes_of, events_of
 from app.storage.store import Store
 
 PAGE = 64  # events read at once: in the worst case 4 MiB for a follower
 SESSION_PAGE = 100  # executions read at once
 MOST_KNOWN = 1000  # executions of a session whose last status is remembered
+_RETRY_PAUSE = 0.5  # s between looks while the database is away
 
 
 async def follow(store: Store, owner: str, id: UUID, after: int) -> AsyncGenerator[Event, None]:
@@ -43,6 +46,25 @@ async def follow(store: Store, owner: str, id: UUID, after: int) -> AsyncGenerat
                 return
             if not page.has_more:
                 await bell.wait()
+
+
+async def until_ended(
+    store: Store, execution: Execution, seconds: float, closed: anyio.Event
+) -> Execution:
+    """Wait for the end of an execution that runs elsewhere, but not longer than so."""
+    with anyio.move_on_after(seconds), store.feed.bell(events_of(execution.id)) as bell:
+        while not (execution.status.is_final or closed.is_set()):
+            try:
+                found = await store.executions(execution.owner, [execution.id])
+            except StorageError:
+                await anyio.sleep(_RETRY_PAUSE)  # it was accepted: that stays true
+                continue
+            if execution.id not in found:
+                break
+            execution = found[execution.id]
+            if not execution.status.is_final:
+                await bell.wait()
+    return execution
 
 
 async def follow_session(

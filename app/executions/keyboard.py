@@ -8,7 +8,7 @@ from uuid import UUID
 import anyio
 
 from app.storage.errors import StorageError
-from app.storage.feed import demands_of
+from app.storage.feed import typing_for
 from app.storage.store import Store
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class Keyboard:
         A piece counts as read when the next one is asked for: until then it is in our hands.
         """
         seq = 0
-        with self._store.feed.bell(demands_of(self._id)) as bell:
+        with self._store.feed.bell(typing_for(self._id)) as bell:
             while True:
                 pieces = await _insist(partial(self._store.typed, self._id, after=seq))
                 for piece in pieces:

@@ -1,8 +1,8 @@
 """One execution from its acceptance to its stored end."""
 
 import logging
-from collections.abc import Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -10,7 +10,7 @@ from uuid import UUID
 import anyio
 from structlog.contextvars import bound_contextvars
 
-from app.domain.execution import Execution, Exit, KillReason, Outcome, Output, Program, Status
+from app.domain.execution import Exit, KillReason, Outcome, Output, Status
 from app.domain.language import Language
 from app.domain.ports import Executor, Placement
 from app.domain.verdict import judge
@@ -18,16 +18,20 @@ from app.executions.batch import Batch
 from app.executions.compiling import Workshop
 from app.executions.figures import Figures
 from app.executions.keyboard import Keyboard
-from app.executions.once import TakenError
-from app.executions.recovery import lease
-from app.executions.room import Place
 from app.executions.run import Workplace, run_program
 from app.storage.errors import StorageError
-from app.storage.store import LogEntry, Store, Wish
+from app.storage.feed import cancels_of
+from app.storage.store import Adopted, Hold, LogEntry, Store, Work
 
 log = logging.getLogger(__name__)
 
-_RETRY_PAUSE = 1.0  # s between tries to store an outcome while the database is away
+_RETRY_PAUSE = 1.0  # s between tries to store something while the database is away
+CANCELLED = judge(Exit(kill_reason=KillReason.CANCELLED))
+LOST = Outcome(
+    status=Status.INFRASTRUCTURE_ERROR,
+    message="The server that ran this program stopped unexpectedly; what it had written by "
+    "then is kept. Run it again.",
+)
 _STOPPED = Outcome(
     status=Status.INFRASTRUCTURE_ERROR,
     message="The server was stopped before the program had ended. Run it again.",
@@ -36,6 +40,10 @@ _STOPPED = Outcome(
 
 class LeaseLostError(Exception):
     """The row is no longer ours: somebody took us for dead. Nothing more may be written."""
+
+
+class EndUnknownError(Exception):
+    """Of a program that another process had started, nothing is left to be found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,23 +62,25 @@ class Means:
 
 
 class Live:
-    """An execution that this process looks after."""
+    """An execution that runs and that this process looks after."""
 
     def __init__(
-        self, execution: Execution, program: Program, language: Language, place: Place, means: Means
+        self, work: Work, language: Language, means: Means, adopted: Adopted | None = None
     ) -> None:
-        self.execution = execution
-        self.place = place
+        self.execution = work.execution
+        self.hold = Hold(id=self.id, holder=means.holder, attempt=work.execution.attempt)
         self.done = anyio.Event()
         """Set when its end is stored and no process of it is left."""
-        self._program, self._language, self._means = program, language, means
-        self._batch = Batch(self._write)
+        self._program, self._language, self._means = work.program, language, means
+        self._adopted = adopted
+        self._batch = Batch(self._write, first=adopted.next_seq if adopted else 1)
         self._scope = anyio.CancelScope()
         self._has_written = False
         self._end_by: KillReason | None = None
+        self._is_lost = False
         self._keyboard: Keyboard | None = None
-        if execution.interactive:
-            self._keyboard = Keyboard(means.store, execution.id, means.holder, means.idle)
+        if self.execution.interactive:
+            self._keyboard = Keyboard(means.store, self.id, means.holder, means.idle)
 
     @property
     def id(self) -> UUID:
@@ -79,24 +89,16 @@ class Live:
 
     def cancel(self) -> None:
         """End it, because somebody wants that."""
-        self._end_by = KillReason.CANCELLED
-        self._scope.cancel()
+        self._end(KillReason.CANCELLED)
 
     def stop(self) -> None:
         """End it, because the server ends."""
         self._scope.cancel()
 
-    async def insert(self, wish: Wish | None) -> None:
-        """Write its first row.
-
-        Raises:
-            TakenError: the wish was fulfilled before.
-        """
-        store, held = self._means.store, lease(self._means.holder)
-        if wish is None:
-            await store.insert(self.execution, self._program, held)
-        elif earlier := await store.insert_once(self.execution, self._program, held, wish):
-            raise TakenError(earlier)
+    def lose(self) -> None:
+        """End it and say no word, because another process has it now."""
+        self._is_lost = True
+        self._scope.cancel()
 
     async def see_through(self) -> None:
         """Run it and store its end; whatever goes wrong here is one execution's matter."""
@@ -104,11 +106,13 @@ class Live:
             await self._see_through()
 
     async def _see_through(self) -> None:
-        log.info("execution accepted", extra={"id": self.id})
+        log.info("execution accepted", extra={"id": self.id, "attempt": self.hold.attempt})
         try:
             outcome = await self._outcome()
             # Shielded: an end that was reached must be stored.
             with anyio.CancelScope(shield=True):
+                if outcome in {_STOPPED, LOST} and await self._hand_back():
+                    return
                 await self._finish(outcome)
         except LeaseLostError:
             log.warning("lease lost", extra={"id": self.id})
@@ -119,48 +123,63 @@ class Live:
     async def _outcome(self) -> Outcome:
         try:
             with self._scope:
-                await self._take_slot()
                 return judge(await self._run())
         except Exception as error:
-            if _is_lease_lost(error):
+            if _has(error, LeaseLostError):
                 raise LeaseLostError from error
+            if _has(error, EndUnknownError):
+                return LOST
             log.exception("execution failed", extra={"id": self.id})
             if self._end_by is None:
                 return _failed(self.id)
-        return _STOPPED if self._end_by is None else judge(Exit(kill_reason=self._end_by))
-
-    async def _take_slot(self) -> None:
-        if self.place.has_slot:
-            return
-        await self.place.wait()
-        at, held = datetime.now(UTC), lease(self._means.holder)
-        if not await self._means.store.mark_running(self.id, at=at, lease=held):
+        if self._is_lost:
             raise LeaseLostError
-        self.execution = replace(self.execution, status=Status.RUNNING, started_at=at)
+        return _STOPPED if self._end_by is None else judge(Exit(kill_reason=self._end_by))
 
     async def _run(self) -> Exit:
         async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
             tasks.start_soon(self._batch.flush_regularly)
+            tasks.start_soon(self._heed_wishes)
             typed = None
             if self._keyboard:
                 tasks.start_soon(self._end_when_idle, self._keyboard)
                 typed = await stack.enter_async_context(aclosing(self._keyboard.pieces()))
-            end = await run_program(
-                Workplace(
-                    executor=self._means.executor,
-                    workshop=self._means.workshop,
-                    owner=self.execution.owner,
-                    version=self.execution.language_version,
-                ),
-                self._language,
-                self._program,
-                self.execution.limits,
-                self._emit,
-                self._place,
-                typed,
-            )
+            end = await (self._reattach(self._adopted) if self._adopted else self._start(typed))
             tasks.cancel_scope.cancel()
         return end
+
+    async def _start(self, typed: AsyncIterator[bytes] | None) -> Exit:
+        return await run_program(
+            Workplace(
+                executor=self._means.executor,
+                workshop=self._means.workshop,
+                owner=self.execution.owner,
+                version=self.execution.language_version,
+            ),
+            self._language,
+            self._program,
+            self.execution.limits,
+            self._emit,
+            self._place,
+            typed,
+        )
+
+    async def _reattach(self, adopted: Adopted) -> Exit:
+        end = await self._means.executor.reattach(
+            adopted.placement, self.execution.limits, self._emit, skip=adopted.stored
+        )
+        if end is None:
+            raise EndUnknownError
+        return end
+
+    async def _heed_wishes(self) -> None:
+        """End it when another process is asked to; after a silence, look whether it was."""
+        with self._means.store.feed.bell(cancels_of(self.id)) as bell:
+            while await bell.wait() is None:
+                with suppress(StorageError):
+                    if await self._means.store.is_unwanted(self.hold):
+                        break
+        self.cancel()
 
     async def _emit(self, output: Output) -> None:
         if self._keyboard:
@@ -172,18 +191,21 @@ class Live:
 
     async def _end_when_idle(self, keyboard: Keyboard) -> None:
         await keyboard.idle()
-        self._end_by = KillReason.WALL_TIME
+        self._end(KillReason.WALL_TIME)
+
+    def _end(self, reason: KillReason) -> None:
+        """Write the reason down, then kill; the first reason stands."""
+        self._end_by = self._end_by or reason
         self._scope.cancel()
 
     async def _place(self, placement: Placement) -> None:
-        if not await self._means.store.place(self.id, placement, holder=self._means.holder):
+        if not await self._means.store.place(self.hold, placement):
             raise LeaseLostError
 
     async def _write(self, entries: Sequence[LogEntry]) -> None:
         while True:
             try:
-                holder = self._means.holder
-                if not await self._means.store.append(self.id, entries, holder=holder):
+                if not await self._means.store.append(self.hold, entries):
                     raise LeaseLostError
             except StorageError as error:
                 # The program waits as well, when it writes more than we hold.
@@ -194,8 +216,22 @@ class Live:
             else:
                 return
 
+    async def _hand_back(self) -> bool:
+        """Let it run again from its beginning, if nothing of it has been seen."""
+        try:
+            is_queued = await self._means.store.hand_back(self.hold)
+        except StorageError:
+            return False
+        if is_queued:
+            attempt = self.hold.attempt + 1
+            self.execution = replace(self.execution, status=Status.QUEUED, attempt=attempt)
+            log.info("execution handed back", extra={"id": self.id})
+        return is_queued
+
     async def _finish(self, outcome: Outcome) -> None:
-        at, entries = datetime.now(UTC), self._batch.take()
+        entries = self._batch.take()
+        # Not before it began, whatever another host's clock says.
+        at = max(datetime.now(UTC), self.execution.started_at or self.execution.created_at)
         self.execution = replace(
             self.execution, status=outcome.status, outcome=outcome, finished_at=at
         )
@@ -205,7 +241,7 @@ class Live:
             except StorageError as error:
                 log.error("outcome not stored yet", extra={"id": self.id, "reason": str(error)})  # noqa: TRY400
                 if self._means.closing.is_set():
-                    return  # the next server finds the row and ends it
+                    return  # the next server finds the row and decides
                 await anyio.sleep(_RETRY_PAUSE)
             else:
                 self._means.figures.ended(self.execution)
@@ -213,15 +249,15 @@ class Live:
                 return
 
     async def _store_end(self, outcome: Outcome, at: datetime, entries: Sequence[LogEntry]) -> None:
-        store, holder = self._means.store, self._means.holder
+        store = self._means.store
         try:
-            is_ours = await store.finish(self.id, outcome, at=at, entries=entries, holder=holder)
+            is_ours = await store.finish(self.hold, outcome, at=at, entries=entries)
         except StorageError:
             raise
         except Exception:
             # Better an end without its last output than none: nobody else would end this row.
             log.exception("last output not stored", extra={"id": self.id})
-            is_ours = await store.finish(self.id, outcome, at=at, holder=holder)
+            is_ours = await store.finish(self.hold, outcome, at=at)
         if not is_ours:
             raise LeaseLostError
 
@@ -242,7 +278,7 @@ def _failed(id: UUID) -> Outcome:
     )
 
 
-def _is_lease_lost(error: Exception) -> bool:
+def _has(error: Exception, kind: type[Exception]) -> bool:
     if isinstance(error, ExceptionGroup):
-        return error.subgroup(LeaseLostError) is not None
-    return isinstance(error, LeaseLostError)
+        return error.subgroup(kind) is not None
+    return isinstance(error, kind)

@@ -1,51 +1,78 @@
-"""Leases prove that a process still looks after its executions; the others are ended here."""
+"""What becomes of executions whose process has died, or has been silent for too long.
+
+its program goes on elsewhere   we follow it from where its log ends (`Executor.reattach`)
+somebody has cancelled it       CANCELLED
+nothing of it was stored        it runs again, once, as its second try
+otherwise                       INFRASTRUCTURE_ERROR, with its output so far
+"""
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import anyio
 import anyio.to_thread
 
-from app.domain.execution import Outcome, Status
 from app.executions.holder import has_died
-from app.storage.store import Lease, Store
+from app.executions.live import CANCELLED, LOST
+from app.executions.runner import Runner
+from app.storage.store import Heir, Store
 
 log = logging.getLogger(__name__)
 
-LEASE_TIME = timedelta(seconds=15)
-HEARTBEAT = 5.0  # s; two may fail before the lease is gone
-LOST = Outcome(
-    status=Status.INFRASTRUCTURE_ERROR,
-    message="The server that ran this program stopped unexpectedly; what it had written by "
-    "then is kept. Run it again.",
-)
+BEATS = 3  # to a lease: two may fail before it is gone
 
 
-def lease(holder: str) -> Lease:
-    """Return a lease from now on."""
-    return Lease(holder=holder, expires_at=datetime.now(UTC) + LEASE_TIME)
+class House:
+    """Keeps the leases of this process, and gives away those of the dead.
 
+    Args:
+        runner: None in a process that runs nothing.
+    """
 
-async def recover(store: Store, holder: str) -> None:
-    """End what dead processes have left: at once where the death is known, else by the lease."""
-    now = datetime.now(UTC)
-    for held in await store.leases():
-        if held.holder == holder:
-            continue
-        is_dead = await anyio.to_thread.run_sync(has_died, held.holder)
-        if is_dead or held.expires_at < now:
-            expired_before = None if is_dead else now
-            count = await store.abandon(held.holder, LOST, at=now, expired_before=expired_before)
-            log.warning("executions of a dead server ended", extra={"count": count})
+    def __init__(self, store: Store, holder: str, runner: Runner | None) -> None:
+        self._store, self._holder, self._runner = store, holder, runner
+        # Until then only the known dead: a database that was away let everybody's leases expire,
+        # and whoever comes back first must not take what the others are about to renew.
+        self._patient_until = anyio.current_time() + store.lease_time
 
-
-async def keep_house(store: Store, holder: str, *, pause: float = HEARTBEAT) -> None:
-    """Renew our leases and end those of the dead, until cancelled."""
-    while True:
-        await anyio.sleep(pause)
+    async def beat(self) -> None:
+        """Renew our leases, then look for those of the dead."""
         try:
-            await store.renew(lease(holder))
-            await recover(store, holder)
+            if self._runner:
+                await self._runner.renew()
+            await self._recover()
         except Exception:
             # Whatever it was, the next beat must come: without it all our leases are lost.
             log.exception("leases not renewed")
+            self._patient_until = anyio.current_time() + self._store.lease_time
+
+    async def _recover(self) -> None:
+        """Decide about what dead processes have left."""
+        is_patient = anyio.current_time() < self._patient_until
+        for lease in await self._store.leases():
+            if lease.holder == self._holder:
+                continue
+            is_dead = await anyio.to_thread.run_sync(has_died, lease.holder)
+            if is_dead or (lease.is_expired and not is_patient):
+                await self._inherit(lease.holder, is_dead=is_dead)
+
+    async def keep(self) -> None:
+        """Go on for as long as the process lives."""
+        while True:
+            await anyio.sleep(self._store.lease_time / BEATS)
+            await self.beat()
+
+    async def _inherit(self, holder: str, *, is_dead: bool) -> None:
+        heir = Heir(
+            holder=self._holder,
+            executor=self._runner.executor if self._runner else None,
+            at=datetime.now(UTC),
+            lost=LOST,
+            cancelled=CANCELLED,
+        )
+        left = await self._store.recover(holder, heir, is_dead=is_dead)
+        for adopted in left.adopted:
+            if self._runner:
+                self._runner.adopt(adopted)
+        counts = {"adopted": len(left.adopted), "queued": left.queued, "ended": left.ended}
+        log.warning("executions of a dead process recovered", extra=counts)

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import anyio
-import anyio.abc
 import anyio.to_thread
 from uuid6 import uuid7
 
@@ -17,25 +16,28 @@ from app.domain.execution import Execution, Status, Submission
 from app.domain.language import Language
 from app.domain.ports import Executor
 from app.executions.compiling import Workshop
-from app.executions.follow import follow, follow_session
+from app.executions.follow import follow, follow_session, until_ended
 from app.executions.holder import own_name
-from app.executions.live import Live, Means
+from app.executions.live import CANCELLED, Means
 from app.executions.once import TakenError, find_earlier, the_same, wish_of
-from app.executions.recovery import keep_house, recover
-from app.executions.room import Occupancy, Room
+from app.executions.recovery import House
 from app.executions.rules import Rules
-from app.storage.store import Store, Wish
+from app.executions.runner import Runner
+from app.executions.slots import Occupancy, Slots
+from app.storage.store import Bounds, Earlier, Store
 
 log = logging.getLogger(__name__)
 
 _CANCEL_PATIENCE = 30.0  # s; a killed program is gone in milliseconds, its end stored soon after
+_SOON = 0.1  # s; before any run has been seen
 _RESTART = 5.0  # s; a guess of how long a server is away that is started again
 
 
 class ExecutionService:
-    """Accepts, watches and ends executions; made by `open_service`.
+    """Accepts, follows and ends executions, wherever they run; made by `open_service`.
 
     Args:
+        runner: what runs them here, or None where only others run them.
         drain: how long, in seconds, programs may go on when the server is about to stop.
     """
 
@@ -45,15 +47,16 @@ class ExecutionService:
         means: Means,
         languages: Mapping[str, Language],
         rules: Rules,
-        room: Room,
+        bounds: Bounds,
+        runner: Runner | None,
         drain: float,
-        tasks: anyio.abc.TaskGroup,
     ) -> None:
         self.rules = rules
         self.executor, self.figures = means.executor, means.figures
         self._means, self._languages = means, languages
-        self._room, self._drain, self._tasks = room, drain, tasks
-        self._live: dict[UUID, Live] = {}
+        self._bounds, self._runner, self._drain = bounds, runner, drain
+        self._store = means.store
+        self._closed = anyio.Event()
 
     @property
     def is_closing(self) -> bool:
@@ -61,7 +64,7 @@ class ExecutionService:
         return self._means.closing.is_set()
 
     async def submit(self, submission: Submission) -> Execution:
-        """Accept a program: its row is written, and it runs as soon as there is a slot.
+        """Accept a program: its row is written, and it runs as soon as somebody has a slot.
 
         One that was accepted under the same key before is returned instead.
 
@@ -79,34 +82,34 @@ class ExecutionService:
             raise Rejected(*missing)
         if (retry_after := self.executor.state().retry_after) is not None:
             raise Rejected(_no_sandboxes(retry_after))
-        live = self._new(submission)
         # Shielded: a caller that goes away must not leave a row that nobody looks after.
         with anyio.CancelScope(shield=True):
             try:
-                await self._start(live, wish_of(submission))
+                accepted = await self._accept(self._new(submission), submission)
             except TakenError as taken:
-                return the_same(taken.earlier, submission)
-        return live.execution
+                accepted = the_same(taken.earlier, submission)
+        return accepted
 
     async def wait(self, execution: Execution, seconds: float) -> Execution:
         """Wait until the execution has ended, but not longer; return it as it is then."""
-        live = self._live.get(execution.id)
-        if live is None:
-            return execution
+        live = self._runner and self._runner.find(execution.id)
+        if not live:
+            return await until_ended(self._store, execution, seconds, self._closed)
         with anyio.move_on_after(seconds):
             await live.done.wait()
         return live.execution
 
     async def cancel(self, owner: str, id: UUID) -> Execution | None:
-        """Stop an execution that this process runs, and return it when it has ended.
+        """Stop an execution, wherever it runs, and return it when it has ended.
 
         One that has ended already is returned as it is; an unknown one gives None.
         """
-        live = self._live.get(id)
-        if live is None or live.execution.owner != owner:
-            return (await self._means.store.executions(owner, [id])).get(id)
-        live.cancel()
-        return await self.wait(live.execution, _CANCEL_PATIENCE)
+        live = self._runner and self._runner.find(id)
+        if live and live.execution.owner == owner:
+            live.cancel()
+            return await self.wait(live.execution, _CANCEL_PATIENCE)
+        found = await self._store.cancel(owner, id, CANCELLED, at=datetime.now(UTC))
+        return found and await self.wait(found, _CANCEL_PATIENCE)
 
     def follow(self, owner: str, id: UUID, after: int = 0) -> AsyncGenerator[Event, None]:
         """Yield the events of an execution after a number, until its end.
@@ -114,11 +117,11 @@ class ExecutionService:
         Raises:
             NoSuchExecution: there is none, or it was deleted meanwhile.
         """
-        return follow(self._means.store, owner, id, after)
+        return follow(self._store, owner, id, after)
 
     def follow_session(self, owner: str, session_id: str) -> AsyncGenerator[Execution, None]:
         """Yield the unfinished executions of a session, and then each that is new or changes."""
-        return follow_session(self._means.store, owner, session_id)
+        return follow_session(self._store, owner, session_id)
 
     async def send_input(self, owner: str, id: UUID, data: bytes, *, eof: bool) -> None:
         """Give a program input while it runs, or before; whole or not at all.
@@ -127,30 +130,59 @@ class ExecutionService:
             NoSuchExecution: there is none.
             InputRefused: it takes none, or no more for now.
         """
-        refusal = await self._means.store.type_in(owner, id, data, is_last=eof)
+        refusal = await self._store.type_in(owner, id, data, is_last=eof)
         if refusal is not None:
             raise InputRefused(refusal)
 
     def occupancy(self) -> Occupancy:
-        """Count running and waiting executions of this process."""
-        return self._room.occupancy()
+        """Count what runs in this process."""
+        slots = self._runner and self._runner.slots
+        return Occupancy(
+            slots=slots.count if slots else 0,
+            running=slots.taken if slots else 0,
+            queue_size=self._bounds.in_all,
+        )
 
     async def close(self) -> None:
-        """Accept nothing more; let programs end within the time to drain, then stop the rest."""
+        """Accept nothing more; let programs end within the time to drain, then stop the rest.
+
+        What was not seen to write anything is handed back, to be run by somebody else.
+        """
         self._means.closing.set()
-        with anyio.move_on_after(self._drain):
-            await self._until_idle()
-        self.stop_all()
-        await self._until_idle()
+        if self._runner:
+            with anyio.move_on_after(self._drain):
+                await self._runner.until_idle()
+            self.stop_all()
+            await self._runner.until_idle()
+        # Who waits for what runs elsewhere is told how it is.
+        self._closed.set()
+        self._store.feed.ring_all()
 
     def stop_all(self) -> None:
         """Stop every program now; `close` sees to their ends."""
-        for live in self._live.values():
-            live.stop()
+        if self._runner:
+            self._runner.stop_all()
 
-    async def _until_idle(self) -> None:
-        while self._live:
-            await next(iter(self._live.values())).done.wait()
+    async def _accept(self, execution: Execution, submission: Submission) -> Execution:
+        program, wish = submission.program, wish_of(submission)
+        if self._runner and self._runner.may_start_now():
+            return await self._runner.start_now(execution, program, wish)
+        match await self._store.enqueue(execution, program, self._bounds, wish):
+            case Earlier() as earlier:
+                raise TakenError(earlier)
+            case False:
+                raise Rejected(self._busy())
+        log.info("execution queued", extra={"id": execution.id})
+        return execution
+
+    def _busy(self) -> ServerBusy:
+        slots = self._runner and self._runner.slots
+        wait = slots.typical_run * self._bounds.in_all / slots.count if slots else 0
+        message = (
+            f"Too many executions wait: {self._bounds.in_all} may in all, "
+            f"{self._bounds.owned} of one owner. Try again later."
+        )
+        return ServerBusy(path=(), message=message, retry_after=max(wait, _SOON))
 
     def _language_problems(self, submission: Submission) -> Sequence[Problem]:
         language = self._languages[submission.program.language]
@@ -167,50 +199,24 @@ class ExecutionService:
             LanguageUnavailable(path=("language",), message=message, available=tuple(available)),
         )
 
-    def _new(self, submission: Submission) -> Live:
-        program = submission.program
-        language = self._languages[program.language]
-        place = self._room.enter()
-        now = datetime.now(UTC)
-        execution = Execution(
+    def _new(self, submission: Submission) -> Execution:
+        language = self._languages[submission.program.language]
+        return Execution(
             id=uuid7(),
             owner=submission.owner,
-            status=Status.RUNNING if place.has_slot else Status.QUEUED,
+            status=Status.QUEUED,
             language=language.id,
             language_version=self.executor.supports(language).version,
             limits=submission.limits,
             executor=self.executor.name,
             attempt=1,
-            created_at=now,
-            started_at=now if place.has_slot else None,
+            created_at=datetime.now(UTC),
             session_id=submission.session_id,
             label=submission.label,
             metadata=submission.metadata,
             interactive=submission.interactive,
             origin_id=submission.origin_id,
         )
-        return Live(execution, program, language, place, self._means)
-
-    async def _start(self, live: Live, wish: Wish | None) -> None:
-        # Known before its row is: a server that closes now waits for this one too.
-        self._live[live.id] = live
-        try:
-            await live.insert(wish)
-        except BaseException:
-            self._forget(live)
-            raise
-        self._tasks.start_soon(self._look_after, live)
-
-    async def _look_after(self, live: Live) -> None:
-        try:
-            await live.see_through()
-        finally:
-            self._forget(live)
-
-    def _forget(self, live: Live) -> None:
-        live.place.leave()
-        del self._live[live.id]
-        live.done.set()
 
 
 _STOPPING = ServerBusy(
@@ -232,22 +238,31 @@ async def open_service(  # noqa: PLR0913 - as above
     executor: Executor,
     languages: Mapping[str, Language],
     rules: Rules,
-    room: Room,
+    bounds: Bounds,
+    slots: Slots | None,
     drain: float,
     idle: float,
     workshop: Workshop,
 ) -> AsyncIterator[ExecutionService]:
-    """Recover what dead servers left, serve, and drain in the end."""
+    """Recover what dead processes left, serve, and drain in the end; without slots, run nothing."""
     holder = await anyio.to_thread.run_sync(own_name)
-    # Before the task group, which would wrap an error of the database in a group.
-    await recover(store, holder)
     means = Means(store=store, executor=executor, workshop=workshop, holder=holder, idle=idle)
     async with anyio.create_task_group() as tasks:
+        runner = Runner(means, languages, slots, tasks) if slots else None
+        house = House(store, holder, runner)
+        await house.beat()
         tasks.start_soon(store.feed.listen)
+        tasks.start_soon(house.keep)
+        if runner:
+            await tasks.start(runner.claim_regularly)
         service = ExecutionService(
-            means=means, languages=languages, rules=rules, room=room, drain=drain, tasks=tasks
+            means=means,
+            languages=languages,
+            rules=rules,
+            bounds=bounds,
+            runner=runner,
+            drain=drain,
         )
-        tasks.start_soon(keep_house, store, holder)
         try:
             yield service
         finally:

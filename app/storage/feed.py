@@ -45,9 +45,14 @@ def events_of(id: UUID) -> str:
     return f"e{id.hex}"
 
 
-def demands_of(id: UUID) -> str:
-    """Name the topic of what is wanted from an execution's holder: input, or its end."""
-    return f"d{id.hex}"
+def typing_for(id: UUID) -> str:
+    """Name the topic of input for an execution, for its holder."""
+    return f"t{id.hex}"
+
+
+def cancels_of(id: UUID) -> str:
+    """Name the topic of the wish that an execution ends, for its holder."""
+    return f"c{id.hex}"
 
 
 def changes_of(owner: str, session_id: str) -> str:
@@ -62,6 +67,11 @@ class Bell:
     def __init__(self) -> None:
         self._rung = anyio.Event()
         self._details: set[str] | None = set()
+
+    @property
+    def is_rung(self) -> bool:
+        """Whether it has rung since the last wait."""
+        return self._rung.is_set()
 
     def ring(self, detail: str | None) -> None:
         """Wake the owner; without a detail it should look at everything."""

@@ -28,10 +28,22 @@ AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """Who works on an execution, and until when it counts as alive."""
+    """Who works on executions, and whether it has not been heard of for too long."""
 
     holder: str
-    expires_at: datetime
+    is_expired: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A right to write: to an execution, for one process, for one try.
+
+    The try is a part of it because a process that was taken for dead may hold it once more.
+    """
+
+    id: UUID
+    holder: str
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +55,7 @@ class LogEntry:
     output: Output
 
 
-def execution_values(execution: Execution, program: Program, lease: Lease) -> Values:
+def execution_values(execution: Execution, program: Program) -> Values:
     """Return the columns of a new row."""
     return {
         "id": execution.id,
@@ -64,23 +76,19 @@ def execution_values(execution: Execution, program: Program, lease: Lease) -> Va
         "args": list(program.args),
         "stdin": program.stdin,
         "source": program.source.encode(),
-        **lease_values(lease),
+        "cancel_requested": False,
     }
 
 
-def lease_values(lease: Lease) -> Values:
-    """Return the columns of a lease."""
-    return {"lease_holder": lease.holder, "lease_expires_at": lease.expires_at}
-
-
 def outcome_values(outcome: Outcome, at: datetime) -> Values:
-    """Return the columns that an end changes; the lease goes with it."""
+    """Return the columns that an end changes; the turn and the lease go with it."""
     return {
         "status": outcome.status.value,
         "outcome": _details(outcome),
         "compilation": outcome.compilation and _compiled(outcome.compilation),
         "wall_time": outcome.usage and outcome.usage.wall_time,
         "finished_at": at,
+        "turn_at": None,
         "lease_holder": None,
         "lease_expires_at": None,
     }

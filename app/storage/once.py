@@ -4,17 +4,21 @@ A unique index over owner and key does it, so it holds between processes as well
 the inside of one transaction.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import Connection, bindparam, update
 from sqlalchemy.exc import IntegrityError
 
-from app.domain.execution import Execution, Program
-from app.storage.mapping import Lease, execution_of
+from app.domain.execution import Execution
+from app.storage.mapping import execution_of
 from app.storage.reads import EXECUTION
 from app.storage.rows import EXECUTIONS
-from app.storage.writes import Note, create
+from app.storage.writes import Note
+
+T = TypeVar("T")
 
 _THIS = (
     EXECUTIONS.c.owner == bindparam("of"),
@@ -58,27 +62,28 @@ def find(connection: Connection, owner: str, wish: Wish) -> Earlier | None:
     return Earlier(execution=execution_of(row), fingerprint=row.fingerprint)
 
 
-def create_once(  # noqa: PLR0913 - what a new execution is
+def once(
     connection: Connection,
     note: Note,
     execution: Execution,
-    program: Program,
-    lease: Lease,
-    wish: Wish,
-) -> Earlier | None:
+    wish: Wish | None,
+    add: Callable[[Connection, Note], T],
+) -> T | Earlier:
     """Add an execution, unless somebody has its key: then return who."""
+    if wish is None:
+        return add(connection, note)
     connection.execute(_FREE, _named(execution.owner, wish))
     try:
         with connection.begin_nested():
-            create(connection, note, execution, program, lease)
+            added = add(connection, note)
             connection.execute(_NAME, {"this": execution.id, **_values(wish)})
+            return added
     except IntegrityError:
         # Who came first has committed by now: until then, we were kept waiting.
         earlier = find(connection, execution.owner, wish)
         if earlier is None:
             raise
         return earlier
-    return None
 
 
 def _named(owner: str, wish: Wish) -> dict[str, object]:

@@ -15,8 +15,8 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, fal
 
 from app.domain.execution import Compilation, Execution, Program, Status
 from app.domain.history import Filter, Order, Page, Stats, Window
-from app.storage.mapping import Lease, compilation_of, execution_of, plain, program_of
-from app.storage.rows import EXECUTIONS, ExecutionRow
+from app.storage.mapping import compilation_of, execution_of, plain, program_of
+from app.storage.rows import ExecutionRow
 
 Conditions = list[ColumnElement[bool]]
 
@@ -62,27 +62,6 @@ _NAMED_PROGRAMS = select(
     ExecutionRow.args,
 ).where(*NAMED)
 _NAMED_COMPILATIONS = select(ExecutionRow.id, ExecutionRow.compilation).where(*NAMED)
-
-
-def leases(connection: Connection) -> tuple[Lease, ...]:
-    """Return who works on something, each with the latest of its leases."""
-    holder, expiry = EXECUTIONS.c.lease_holder, EXECUTIONS.c.lease_expires_at
-    statement = (
-        select(holder, func.max(expiry))
-        .where(holder.is_not(None))
-        .group_by(holder)
-        .order_by(holder)
-    )
-    rows = connection.execute(statement)
-    return tuple(Lease(holder=name, expires_at=moment) for name, moment in rows)
-
-
-def queue_length(connection: Connection) -> QueueLength:
-    """Return how many wait, and since when the first of them."""
-    waits = (EXECUTIONS.c.lease_holder.is_not(None), EXECUTIONS.c.status == Status.QUEUED.value)
-    statement = select(func.count(), func.min(EXECUTIONS.c.created_at)).where(*waits)
-    length, oldest = connection.execute(statement).one()
-    return QueueLength(length=length, oldest=oldest)
 
 
 def executions(connection: Connection, owner: str, ids: Sequence[UUID]) -> dict[UUID, Execution]:

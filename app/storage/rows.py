@@ -61,8 +61,9 @@ class Base(DeclarativeBase):
 class ExecutionRow(Base):
     """One execution.
 
-    A row can be written by the holder of its lease only, and its end takes the lease away: so a
-    final row has no holder, and whoever is not the holder changes nothing.
+    Who waits has a turn and no holder, who runs has a holder and no turn, and a final one has
+    neither. A row that runs is written by the holder of its lease only, and its end takes the
+    lease away: so whoever is not the holder changes nothing.
     """
 
     __tablename__ = "executions"
@@ -85,6 +86,8 @@ class ExecutionRow(Base):
     origin_id: Mapped[UUID | None] = mapped_column(ForeignKey("executions.id", ondelete="SET NULL"))
     idempotency_key: Mapped[str | None]
     fingerprint: Mapped[bytes | None] = mapped_column(LargeBinary)
+    turn_at: Mapped[datetime | None]
+    cancel_requested: Mapped[bool]
     lease_holder: Mapped[str | None]
     lease_expires_at: Mapped[datetime | None]
     placement: Mapped[dict[str, Any] | None]
@@ -145,6 +148,13 @@ Index(
     postgresql_where=ExecutionRow.origin_id.is_not(None),
 )
 # The unfinished: as long as the work in hand, however long the history.
+# The queue, and the unfinished: as long as the work in hand, however long the history.
+Index(
+    None,
+    ExecutionRow.turn_at,
+    sqlite_where=ExecutionRow.turn_at.is_not(None),
+    postgresql_where=ExecutionRow.turn_at.is_not(None),
+)
 Index(
     None,
     ExecutionRow.lease_holder,

@@ -1,7 +1,7 @@
 """The history of executions, on SQLite and on PostgreSQL."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
@@ -13,40 +13,54 @@ from app.domain.events import EventPage
 from app.domain.execution import Compilation, Execution, Outcome, Program, Transcript
 from app.domain.history import Filter, Page, Stats, Window
 from app.domain.ports import Placement
-from app.storage import erasing, events, once, reads, replicas, typed, writes
+from app.storage import erasing, events, leases, once, queue, reads, replicas, typed, writes
 from app.storage.engine import open_database
 from app.storage.erasing import Chosen, Erased
 from app.storage.feed import open_feed
-from app.storage.mapping import Lease, LogEntry
+from app.storage.leases import Adopted, Heir, Recovered, Renewed
+from app.storage.mapping import Hold, Lease, LogEntry
 from app.storage.once import Earlier, Wish
-from app.storage.reads import QueueLength
+from app.storage.queue import Bounds, Claimer, QueueLength, QueuePlace, Work
 from app.storage.transcripts import transcripts
 from app.storage.typed import TypedInput
 from app.storage.writes import Note
 
 __all__ = [
+    "Adopted",
+    "Bounds",
     "Chosen",
+    "Claimer",
     "Earlier",
     "Erased",
+    "Heir",
+    "Hold",
     "Lease",
     "LogEntry",
     "QueueLength",
+    "QueuePlace",
     "Store",
     "TypedInput",
     "Wish",
+    "Work",
 ]
 
 T = TypeVar("T")
+
+LEASE_TIME = 15.0  # s; long enough for a pause of the whole machine, short enough to wait for
 
 
 class Store:
     """Keeps executions, their programs and their output. Each method is one short transaction.
 
     Any method raises `StorageError` when the database cannot be used as it is.
+
+    Args:
+        lease_time: seconds after which a process counts as dead that has not renewed.
     """
 
-    def __init__(self, url: str | URL) -> None:
+    def __init__(self, url: str | URL, *, lease_time: float = LEASE_TIME) -> None:
         self._database = open_database(url)
+        self.lease_time = lease_time
         self.feed = open_feed(url)
 
     async def close(self) -> None:
@@ -55,75 +69,91 @@ class Store:
 
     async def ping(self) -> None:
         """Make sure that the database answers and has our tables."""
-        await self._database.read(reads.leases)
+        await self._database.read(queue.length)
 
-    async def insert(self, execution: Execution, program: Program, lease: Lease) -> None:
-        """Add an execution that has not ended; the holder of the lease works on it."""
-        work = partial(writes.create, execution=execution, program=program, lease=lease)
-        await self._change(work)
-
-    async def insert_once(
-        self, execution: Execution, program: Program, lease: Lease, wish: Wish
+    async def insert(
+        self, execution: Execution, program: Program, holder: str, wish: Wish | None = None
     ) -> Earlier | None:
-        """Add an execution as `insert` does, unless somebody has its key: then return who."""
-        work = partial(
-            once.create_once, execution=execution, program=program, lease=lease, wish=wish
+        """Add an execution that runs already; or return who has the key of the wish."""
+        add = partial(
+            writes.create,
+            execution=execution,
+            program=program,
+            holder=holder,
+            lease_time=self.lease_time,
         )
-        return await self._change(work)
+        return await self._change(partial(once.once, execution=execution, wish=wish, add=add))
+
+    async def enqueue(
+        self, execution: Execution, program: Program, bounds: Bounds, wish: Wish | None = None
+    ) -> Earlier | bool:
+        """Add an execution that waits, if there is room; or return who has the key of the wish."""
+        add = partial(queue.enqueue, execution=execution, program=program, bounds=bounds)
+        return await self._change(partial(once.once, execution=execution, wish=wish, add=add))
 
     async def earlier(self, owner: str, wish: Wish) -> Earlier | None:
         """Return which of the owner's executions has the key of a wish."""
         return await self._database.read(partial(once.find, owner=owner, wish=wish))
 
-    async def mark_running(self, id: UUID, *, at: datetime, lease: Lease) -> bool:
-        """Say that an execution has begun; False unless it is queued and held by `lease.holder`."""
-        work = partial(writes.mark_running, id=id, at=at, lease=lease)
+    async def claim(self, by: Claimer, wanted: int) -> tuple[Work, ...]:
+        """Take at most so many of those that wait, and hold them."""
+        at = datetime.now(UTC)
+        work = partial(queue.claim, by=by, wanted=wanted, at=at, lease_time=self.lease_time)
         return await self._change(work)
 
-    async def place(self, id: UUID, placement: Placement, *, holder: str) -> bool:
-        """Remember where an execution is about to run; False when another one holds it."""
-        work = partial(writes.place, id=id, placement=placement, holder=holder)
-        return await self._database.write(work)
+    async def cancel(
+        self, owner: str, id: UUID, outcome: Outcome, *, at: datetime
+    ) -> Execution | None:
+        """End an execution that waits, or ask its holder to; return it as it is then."""
+        return await self._change(partial(queue.cancel, owner=owner, id=id, outcome=outcome, at=at))
 
-    async def append(self, id: UUID, entries: Sequence[LogEntry], *, holder: str) -> bool:
-        """Add to the log; False and nothing added when it has ended or another one holds it."""
-        work = partial(writes.append, id=id, entries=entries, holder=holder)
-        return await self._change(work)
+    async def queue_length(self) -> QueueLength:
+        """Return how many wait, on all servers."""
+        return await self._database.read(queue.length)
+
+    async def queue_place(self, owner: str, id: UUID) -> QueuePlace | None:
+        """Return where an execution stands in the queue, if it does."""
+        return await self._database.read(partial(queue.place, owner=owner, id=id))
+
+    async def place(self, hold: Hold, placement: Placement) -> bool:
+        """Remember where an execution is about to run; False when it is no longer held."""
+        return await self._database.write(partial(writes.place, hold=hold, placement=placement))
+
+    async def append(self, hold: Hold, entries: Sequence[LogEntry]) -> bool:
+        """Add to the log; False and nothing added when it is no longer held."""
+        return await self._change(partial(writes.append, hold=hold, entries=entries))
 
     async def finish(
-        self,
-        id: UUID,
-        outcome: Outcome,
-        *,
-        at: datetime,
-        entries: Sequence[LogEntry] = (),
-        holder: str,
+        self, hold: Hold, outcome: Outcome, *, at: datetime, entries: Sequence[LogEntry] = ()
     ) -> bool:
         """End an execution and add the last of its log, both or neither.
 
-        False and nothing changed when it has ended already or another one holds it.
+        False and nothing changed when it is no longer held.
         """
-        work = partial(writes.finish, id=id, outcome=outcome, at=at, entries=entries, holder=holder)
+        work = partial(writes.finish, hold=hold, outcome=outcome, at=at, entries=entries)
         return await self._change(work)
 
-    async def queue_length(self) -> QueueLength:
-        """Return how many wait, and since when the first of them."""
-        return await self._database.read(reads.queue_length)
+    async def is_unwanted(self, hold: Hold) -> bool:
+        """Whether somebody wants its end, or it is no longer held."""
+        return await self._database.read(partial(writes.is_unwanted, hold=hold))
 
-    async def renew(self, lease: Lease) -> int:
-        """Put off the expiry of all that the holder works on; return how many these are."""
-        return await self._database.write(partial(writes.renew, lease=lease))
+    async def hand_back(self, hold: Hold) -> bool:
+        """Put an execution back into the queue; False when it must not run again."""
+        return await self._change(partial(leases.hand_back, hold=hold))
+
+    async def renew(self, holder: str, ids: Collection[UUID]) -> Renewed:
+        """Put off the expiry of these, and return which of them are still held."""
+        work = partial(leases.renew, holder=holder, ids=ids, lease_time=self.lease_time)
+        return await self._database.write(work)
 
     async def leases(self) -> tuple[Lease, ...]:
-        """Return the holders of unfinished executions, each with the latest expiry."""
-        return await self._database.read(reads.leases)
+        """Return the holders of running executions."""
+        return await self._database.read(leases.leases)
 
-    async def abandon(
-        self, holder: str, outcome: Outcome, *, at: datetime, expired_before: datetime | None
-    ) -> int:
-        """End all that a dead holder has left, or only what expired before the given moment."""
+    async def recover(self, holder: str, heir: Heir, *, is_dead: bool) -> Recovered:
+        """Decide about all that a dead holder has left, or about what has expired."""
         work = partial(
-            writes.abandon, holder=holder, outcome=outcome, at=at, expired_before=expired_before
+            leases.recover, holder=holder, heir=heir, lease_time=self.lease_time, is_dead=is_dead
         )
         return await self._change(work)
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, case, func, insert, select, update
 from app.domain.errors import InputRefusal, NoSuchExecution
 from app.domain.execution import Status
 from app.domain.limits import MIB
-from app.storage.feed import demands_of
+from app.storage.feed import typing_for
 from app.storage.rows import EXECUTIONS, INPUT
 from app.storage.writes import Note
 
@@ -80,7 +80,7 @@ def add(  # noqa: PLR0913 - what a piece is
         return InputRefusal.FULL
     row = {"seq": state.seq + 1, "is_read": False, "is_last": is_last, "data": data}
     connection.execute(insert(INPUT), {"execution_id": id, **row})
-    note(demands_of(id))
+    note(typing_for(id))
     return None
 
 

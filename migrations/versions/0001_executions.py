@@ -28,6 +28,8 @@ def upgrade() -> None:
         sa.Column("origin_id", sa.Uuid(), nullable=True),
         sa.Column("idempotency_key", sa.String(), nullable=True),
         sa.Column("fingerprint", sa.LargeBinary(), nullable=True),
+        sa.Column("turn_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("cancel_requested", sa.Boolean(), nullable=False),
         sa.Column("lease_holder", sa.String(), nullable=True),
         sa.Column("lease_expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("placement", sa.JSON(), nullable=True),
@@ -56,6 +58,7 @@ def upgrade() -> None:
     create_partial_index("label", "owner", "label", "id")
     create_partial_index("idempotency_key", "owner", "idempotency_key", unique=True)
     create_partial_index("origin_id", "origin_id")
+    create_partial_index("turn_at", "turn_at")
     create_partial_index("lease_holder", "lease_holder")
     op.create_table(
         "execution_output",

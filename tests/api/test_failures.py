@@ -5,7 +5,6 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import cast
 from uuid import UUID
@@ -23,9 +22,7 @@ from app.api.schema import schema
 from app.domain.errors import ExecutorError
 from app.domain.execution import Exit, Status
 from app.domain.ports import Emit, ExecutorState
-from app.executions.recovery import keep_house
 from app.main import create_app, open_services
-from app.storage.store import Store
 
 from .client import Api, Json
 from .conftest import Open, client_of, settings_of
@@ -278,7 +275,8 @@ async def test_whoever_took_us_for_dead_has_the_last_word(open_api: Open, databa
 
 
 TAKEN = (
-    "UPDATE executions SET lease_holder = NULL, lease_expires_at = NULL, outcome = '{}', "
+    "UPDATE executions SET turn_at = NULL, lease_holder = NULL, lease_expires_at = NULL, "
+    "outcome = '{}', "
     "status = 'INFRASTRUCTURE_ERROR', finished_at = '2026-01-01 00:00:00' WHERE status = "
 )
 
@@ -326,27 +324,24 @@ async def test_a_place_in_the_queue_that_somebody_else_ended_never_runs(
 async def test_leases_are_renewed_and_those_of_the_dead_are_ended_whatever_happens(
     open_api: Open, database: Path
 ) -> None:
-    gate, store = Gate(), Store(f"sqlite:///{database}")
-    async with open_api(FakeExecutor(gate), slots=1) as api, anyio.create_task_group() as tasks:
+    async with open_api(FakeExecutor(Gate()), slots=2, lease=0.6, drain=0.1) as api:
         ours, theirs = [(await api.run("", waitMs=0))["id"] for _ in range(2)]
-        await api.until(ours, lambda execution: execution["stdout"] == "so far\n")
-        [(holder, expiry)] = say(
+        for id in (ours, theirs):
+            await api.until(id, lambda execution: execution["stdout"] == "so far\n")
+        [(expiry,)] = say(
             database,
             "UPDATE executions SET lease_holder = 'elsewhere/1:1:1:x', "
-            "lease_expires_at = '2026-01-01 00:00:00' WHERE status = 'QUEUED'",
-            "SELECT lease_holder, lease_expires_at FROM executions WHERE status = 'RUNNING'",
+            "lease_expires_at = '2026-01-01 00:00:00' "
+            "WHERE id = (SELECT max(id) FROM executions)",
+            "SELECT lease_expires_at FROM executions WHERE id = (SELECT min(id) FROM executions)",
         )
         with tables_away(database):
-            tasks.start_soon(partial(keep_house, store, str(holder), pause=0.01))
             await until_logged("leases not renewed")
         ended = await api.end_of(theirs)
         assert "stopped unexpectedly" in ended["message"]
         assert (await api.look(ours))["status"] == "RUNNING"
         query = "SELECT lease_expires_at FROM executions WHERE status = 'RUNNING'"
         assert say(database, query) > [(expiry,)]
-        tasks.cancel_scope.cancel()
-        gate.ends.set()
-    await store.close()
 
 
 async def test_a_bug_before_any_resolver_is_masked_too(caplog: pytest.LogCaptureFixture) -> None:
@@ -388,8 +383,8 @@ async def test_a_stopping_server_lets_programs_end_and_accepts_none(database: Pa
         assert (ready.status_code, ready.json()) == (503, {"status": "stopping"})
         assert (await api.look(running["id"]))["status"] == "RUNNING"
         gate.ends.set()
-        for execution in (running, queued):
-            assert (await api.end_of(execution["id"]))["status"] == "SUCCEEDED"
+        assert (await api.end_of(running["id"]))["status"] == "SUCCEEDED"
+        assert (await api.look(queued["id"]))["status"] == "QUEUED"
 
 
 async def test_what_does_not_end_in_time_is_stopped_and_says_so(
@@ -398,11 +393,29 @@ async def test_what_does_not_end_in_time_is_stopped_and_says_so(
     async with open_api(FakeExecutor(Gate()), slots=1, drain=0.1) as api:
         ids = [(await api.run("", waitMs=0))["id"] for _ in range(3)]
     async with open_api(FakeExecutor()) as api:
-        for id in ids:
-            execution = await api.look(id)
-            assert execution["status"] == "INFRASTRUCTURE_ERROR"
-            assert "server was stopped" in execution["message"]
-        assert (await api.look(ids[0]))["stdout"] == "so far\n"
+        stopped = await api.look(ids[0])
+        assert stopped["status"] == "INFRASTRUCTURE_ERROR"
+        assert "server was stopped" in stopped["message"]
+        assert stopped["stdout"] == "so far\n"
+        for id in ids[1:]:  # they had not begun
+            assert (await api.end_of(id))["status"] == "SUCCEEDED"
+
+
+async def test_what_was_not_seen_to_write_is_handed_back_and_runs_again(open_api: Open) -> None:
+    began = anyio.Event()
+
+    async def think(emit: Emit) -> Exit:
+        del emit
+        began.set()
+        await anyio.sleep_forever()
+        return SUCCESS
+
+    async with open_api(FakeExecutor(think), slots=1, drain=0.1) as api:
+        id = (await api.run("", waitMs=0))["id"]
+        await began.wait()
+    async with open_api(FakeExecutor()) as api:
+        ended = await api.end_of(id)
+        assert (ended["status"], ended["attempt"], ended["stdout"]) == ("SUCCEEDED", 2, "42\n")
 
 
 async def test_a_server_that_stops_while_the_database_is_away_leaves_the_rest_to_the_next(

@@ -52,7 +52,7 @@ async def test_what_waits_is_queued_and_runs_in_its_turn(open_api: Open) -> None
         assert health["health"]["load"] == {
             "slots": 1,
             "running": 1,
-            "queueSize": 64,
+            "queueSize": 2000,
             "queued": 1,
         }
         gate.ends.set()

@@ -25,7 +25,7 @@ from app.domain.execution import (
 )
 from app.domain.history import Filter, Order, Page, Stats, Window
 from app.domain.limits import DEFAULT_LIMITS
-from app.storage.store import Lease, LogEntry, Store
+from app.storage.store import Claimer, Heir, Hold, LogEntry, Store
 
 Statements = Callable[[], AbstractContextManager[list[str]]]
 
@@ -38,26 +38,35 @@ SUCCESS = Outcome(
     exit_code=0,
     usage=Usage(wall_time=0.25, cpu_time=0.125, peak_memory=9_437_184),
 )
+CLAIMER = Claimer(holder=HOLDER, executor="local", versions={"PYTHON": "3.12.1"})
 LOST = Outcome(status=Status.INFRASTRUCTURE_ERROR, message="The process that ran it is gone.")
+HEIR = Heir(
+    holder="heir",
+    executor="local",
+    at=NOW + timedelta(seconds=9),
+    lost=LOST,
+    cancelled=Outcome(status=Status.CANCELLED),
+)
 
 
 def execution(**changes: Any) -> Execution:
     values: dict[str, Any] = {
         "id": uuid7(),
         "owner": OWNER,
-        "status": Status.QUEUED,
+        "status": Status.RUNNING,
         "language": "PYTHON",
         "language_version": "3.11.7",
         "limits": DEFAULT_LIMITS,
         "executor": "local",
         "attempt": 1,
         "created_at": NOW,
+        "started_at": NOW,
     }
     return Execution(**values | changes)
 
 
-def lease(holder: str = HOLDER, expires_at: datetime = NOW + timedelta(seconds=30)) -> Lease:
-    return Lease(holder=holder, expires_at=expires_at)
+def hold(id: UUID, holder: str = HOLDER, attempt: int = 1) -> Hold:
+    return Hold(id=id, holder=holder, attempt=attempt)
 
 
 def entry(seq: int, data: bytes = b"42\n", stream: Stream = Stream.STDOUT) -> LogEntry:
@@ -65,17 +74,17 @@ def entry(seq: int, data: bytes = b"42\n", stream: Stream = Stream.STDOUT) -> Lo
     return LogEntry(seq=seq, at=moment, output=Output(stream=stream, data=data))
 
 
-async def queued(store: Store, **changes: Any) -> UUID:
-    """Store an execution that waits, and return its id."""
+async def begun(store: Store, **changes: Any) -> UUID:
+    """Store an execution that runs, and return its id."""
     one = execution(**changes)
-    await store.insert(one, PROGRAM, lease())
+    await store.insert(one, PROGRAM, HOLDER)
     return one.id
 
 
 async def ended(store: Store, outcome: Outcome = SUCCESS, **changes: Any) -> UUID:
     """Store an execution that has ended, and return its id."""
-    id = await queued(store, **changes)
-    assert await store.finish(id, outcome, at=NOW, holder=HOLDER)
+    id = await begun(store, **changes)
+    assert await store.finish(hold(id), outcome, at=NOW)
     return id
 
 
@@ -98,10 +107,10 @@ async def history(store: Store, size: int, owner: str = OWNER) -> list[Execution
             label=chance.choice((None, None, "first try", "second try")),
             created_at=NOW + timedelta(minutes=number),
         )
-        await store.insert(one, PROGRAM, lease())
+        await store.insert(one, PROGRAM, HOLDER)
         outcome = chance.choice((measured(chance), measured(chance), *ENDS))
         if outcome:
-            await store.finish(one.id, outcome, at=NOW, holder=HOLDER)
+            await store.finish(hold(one.id), outcome, at=NOW)
     newest = Window(size=size)
     return list((await store.page(owner, Filter(), newest)).executions)
 

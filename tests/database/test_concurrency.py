@@ -24,11 +24,11 @@ from .samples import (
     OWNER,
     PROGRAM,
     SUCCESS,
+    begun,
     entry,
     execution,
-    lease,
+    hold,
     listening,
-    queued,
 )
 
 PROGRAMS = 50
@@ -38,13 +38,12 @@ PIECES = 5
 async def live(store: Store) -> None:
     """Go through one program's life, with a look at the history in its middle."""
     one = execution()
-    await store.insert(one, PROGRAM, lease())
-    assert await store.mark_running(one.id, at=NOW, lease=lease())
+    await store.insert(one, PROGRAM, HOLDER)
     for number in range(1, PIECES):
-        assert await store.append(one.id, [entry(number, b"x")], holder=HOLDER)
+        assert await store.append(hold(one.id), [entry(number, b"x")])
         await store.page(OWNER, Filter(), Window(size=10))
     last = [entry(PIECES, b"x")]
-    assert await store.finish(one.id, SUCCESS, at=NOW, entries=last, holder=HOLDER)
+    assert await store.finish(hold(one.id), SUCCESS, at=NOW, entries=last)
 
 
 async def complete(store: Store, number: int) -> None:
@@ -73,13 +72,13 @@ async def test_two_stores_share_a_database(store: Store, url: str) -> None:
 
 
 async def test_of_many_ends_one_counts(store: Store, url: str) -> None:
-    id = await queued(store)
+    id = await begun(store)
     other = Store(url)
     won: list[bool] = []
 
     async def end(at: Store, number: int) -> None:
         last = [entry(number, b"end")]
-        won.append(await at.finish(id, SUCCESS, at=NOW, entries=last, holder=HOLDER))
+        won.append(await at.finish(hold(id), SUCCESS, at=NOW, entries=last))
 
     async with anyio.create_task_group() as tasks:
         for number in range(20):
@@ -90,7 +89,7 @@ async def test_of_many_ends_one_counts(store: Store, url: str) -> None:
 
 
 async def test_a_reader_sees_an_end_with_the_last_of_its_log_or_neither(store: Store) -> None:
-    ids = [await queued(store) for _ in range(20)]
+    ids = [await begun(store) for _ in range(20)]
     seen: set[tuple[bool, bool]] = set()
 
     async def watch() -> None:
@@ -106,7 +105,7 @@ async def test_a_reader_sees_an_end_with_the_last_of_its_log_or_neither(store: S
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch)
         for id in ids:
-            await store.finish(id, SUCCESS, at=NOW, entries=[entry(1)], holder=HOLDER)
+            await store.finish(hold(id), SUCCESS, at=NOW, entries=[entry(1)])
         tasks.cancel_scope.cancel()
     assert seen <= {(False, False), (True, True)}
 
@@ -128,7 +127,7 @@ async def whole(store: Store, id: UUID) -> bool:
 
 async def end(store: Store, id: UUID) -> None:
     log = [entry(number) for number in range(20)]
-    assert await store.finish(id, SUCCESS, at=NOW, entries=log, holder=HOLDER)
+    assert await store.finish(hold(id), SUCCESS, at=NOW, entries=log)
 
 
 async def test_an_end_cancelled_between_its_statements_is_rolled_back(
@@ -136,7 +135,7 @@ async def test_an_end_cancelled_between_its_statements_is_rolled_back(
 ) -> None:
     if is_sqlite(normal(url)):
         pytest.skip("On SQLite it goes on: see below")
-    id = await queued(store)
+    id = await begun(store)
     other = postgres_engine(normal(url), poolclass=NullPool)
     waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
     async with other.connect() as connection, anyio.create_task_group() as tasks:
@@ -152,7 +151,7 @@ async def test_an_end_cancelled_between_its_statements_is_rolled_back(
 async def test_an_end_cancelled_in_its_thread_goes_on_and_is_told(store: Store, url: str) -> None:
     if not is_sqlite(normal(url)):
         pytest.skip("On PostgreSQL it is rolled back: see above")
-    id = await queued(store)
+    id = await begun(store)
     with CancelScope() as scope:
 
         def interrupt(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -171,7 +170,7 @@ async def test_what_is_cancelled_at_any_moment_is_whole_and_harms_nobody(
 ) -> None:
     chance = random.Random(way)
     for _ in range(40):
-        ids = [await queued(store) for _ in range(3)]
+        ids = [await begun(store) for _ in range(3)]
         await interrupted(store, ids, way, after=chance.random() * 0.01)
         for id in ids:
             await whole(store, id)
@@ -205,6 +204,6 @@ async def test_who_is_cancelled_while_waiting_has_done_nothing(store: Store) -> 
         await anyio.lowlevel.checkpoint()
         one = execution()
         with anyio.move_on_after(0) as scope:
-            await store.insert(one, PROGRAM, lease())
+            await store.insert(one, PROGRAM, HOLDER)
     assert scope.cancelled_caught
     assert await store.executions(OWNER, [one.id]) == {}

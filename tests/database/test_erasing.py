@@ -11,26 +11,27 @@ import pytest
 from anyio import to_thread
 from sqlalchemy import Connection, func, select
 
-from app.domain.execution import Program
+from app.domain.execution import Program, Status
 from app.domain.history import Filter
 from app.storage import erasing
 from app.storage.engine import Database
 from app.storage.erasing import Chosen, first_id
 from app.storage.rows import EXECUTIONS, OUTPUT
-from app.storage.store import Store, Wish
+from app.storage.store import Bounds, Store, Wish
 from app.storage.urls import is_sqlite, normal
 
 from .samples import (
     HOLDER,
     NOW,
     OWNER,
+    PROGRAM,
     SUCCESS,
     Statements,
+    begun,
     ended,
     entry,
     execution,
-    lease,
-    queued,
+    hold,
 )
 
 EVERYTHING = Chosen(owner=OWNER)
@@ -66,8 +67,8 @@ async def rows(database: Database) -> tuple[int, int]:
 
 async def written(store: Store, **changes: object) -> UUID:
     """Store an execution that has ended and has written something, and return its id."""
-    id = await queued(store, **changes)
-    await store.finish(id, SUCCESS, at=NOW, entries=[entry(1), entry(2)], holder=HOLDER)
+    id = await begun(store, **changes)
+    await store.finish(hold(id), SUCCESS, at=NOW, entries=[entry(1), entry(2)])
     return id
 
 
@@ -95,12 +96,12 @@ async def test_named_executions_are_erased_if_they_are_the_owners(store: Store) 
 
 
 async def test_what_has_not_ended_is_left_and_named(store: Store) -> None:
-    waiting = await queued(store)
-    running = await queued(store)
-    assert await store.mark_running(running, at=NOW, lease=lease())
+    waiting = execution(status=Status.QUEUED, started_at=None)
+    await store.enqueue(waiting, PROGRAM, Bounds(owned=1, in_all=1))
+    running = await begun(store)
     await ended(store)
     assert await erase_all(store, EVERYTHING) == 1
-    assert set(await store.unfinished(EVERYTHING, 10)) == {waiting, running}
+    assert set(await store.unfinished(EVERYTHING, 10)) == {waiting.id, running}
     assert len(await store.unfinished(EVERYTHING, 1)) == 1
 
 
@@ -128,7 +129,7 @@ async def test_the_old_are_erased_whoever_owns_them_and_the_young_are_kept(store
     for age in (1, 100):
         for owner in (OWNER, "another"):
             await ended(store, owner=owner, **accepted_at(limit - timedelta(days=age)))
-    running = await queued(store, **accepted_at(limit - timedelta(days=2)))
+    running = await begun(store, **accepted_at(limit - timedelta(days=2)))
     young = await ended(store, **accepted_at(limit + timedelta(seconds=1)))
     assert await store.count_before(limit) == 4
     erased = await store.erase_before(limit)
@@ -157,9 +158,9 @@ async def test_much_output_makes_a_transaction_shorter(
 ) -> None:
     monkeypatch.setattr(erasing, "MOST_PIECES", 5)
     for size in (3, 2, 1, 9):
-        id = await queued(store)
+        id = await begun(store)
         log = [entry(number) for number in range(size)]
-        await store.finish(id, SUCCESS, at=NOW, entries=log, holder=HOLDER)
+        await store.finish(hold(id), SUCCESS, at=NOW, entries=log)
     counts = [(await store.erase(EVERYTHING)).count for _ in range(4)]
     assert counts == [2, 1, 1, 0]
 
@@ -210,11 +211,11 @@ async def tell(store: Store, number: int, *, session_id: str, mark: str) -> None
         args=(f"{mark}-argument",),
     )
     wish = Wish(key=f"{mark}-key-{number}", fingerprint=b"", since=NOW)
-    await store.insert_once(one, program, lease(), wish)
+    await store.insert(one, program, HOLDER, wish)
     await store.type_in(OWNER, one.id, f"{mark}-typed-{number}".encode() * size, is_last=True)
     output = f"{mark}-output-{number} ".encode() * size
-    await store.append(one.id, [entry(1, output)], holder=HOLDER)
-    await store.finish(one.id, SUCCESS, at=NOW, entries=[entry(2, output)], holder=HOLDER)
+    await store.append(hold(one.id), [entry(1, output)])
+    await store.finish(hold(one.id), SUCCESS, at=NOW, entries=[entry(2, output)])
 
 
 def found_in(folder: Path, text: bytes) -> list[str]:

@@ -16,7 +16,7 @@ from app.storage.migrations import migrate, pending
 from app.storage.store import Store
 from tests.servers.postgres import DURABLE, PostgresServer
 
-from .samples import execution, files, lease, queued
+from .samples import HOLDER, begun, execution, files
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ async def test_a_database_without_tables_asks_for_migration(url: str) -> None:
     with pytest.raises(StorageError, match="run `greenroom migrate`"):
         await store.ping()
     with pytest.raises(StorageError, match="run `greenroom migrate`"):
-        await queued(store)
+        await begun(store)
     await store.close()
 
 
@@ -41,7 +41,7 @@ async def test_a_database_with_older_tables_asks_for_migration(
     drop = text("ALTER TABLE executions DROP COLUMN executor")
     await database.write(lambda connection: connection.execute(drop))
     with pytest.raises(StorageError, match="run `greenroom migrate`"):
-        await queued(store)
+        await begun(store)
 
 
 async def test_a_bug_is_no_storage_error(store: Store, database: Database) -> None:
@@ -53,9 +53,9 @@ async def test_a_bug_is_no_storage_error(store: Store, database: Database) -> No
 async def test_no_error_tells_a_candidates_code(store: Store) -> None:
     one = execution()
     program = Program(language="PYTHON", source="their solution")
-    await store.insert(one, program, lease())
+    await store.insert(one, program, HOLDER)
     with pytest.raises(Exception, match=r"(?i)unique") as caught:
-        await store.insert(one, program, lease())
+        await store.insert(one, program, HOLDER)
     assert "their solution" not in "".join(traceback.format_exception(caught.value))
 
 
@@ -100,7 +100,7 @@ async def test_a_read_only_file_is_explained(sqlite: Path) -> None:
     store = Store(f"sqlite:///{sqlite}?mode=ro")
     await store.ping()
     with pytest.raises(StorageError, match="is read-only: let this user write"):
-        await queued(store)
+        await begun(store)
     await store.close()
 
 
@@ -111,9 +111,9 @@ async def test_a_full_disk_is_explained_and_leaves_no_half(sqlite: Path) -> None
     await store._database.write(lambda connection: connection.execute(limit).all())
     big = execution()
     with pytest.raises(StorageError, match="no room left"):
-        await store.insert(big, Program(language="PYTHON", source="#" * 1_000_000), lease())
+        await store.insert(big, Program(language="PYTHON", source="#" * 1_000_000), HOLDER)
     assert await store.executions(big.owner, [big.id]) == {}
-    await queued(store)
+    await begun(store)
     await store.close()
 
 
@@ -123,8 +123,8 @@ async def test_a_file_that_another_process_keeps_is_explained(sqlite: Path) -> N
         other.execute("BEGIN IMMEDIATE")
         await store.ping()  # reading goes on
         with pytest.raises(StorageError, match="is locked by another process"):
-            await queued(store)
-    await queued(store)
+            await begun(store)
+    await begun(store)
     await store.close()
 
 
@@ -161,7 +161,7 @@ async def test_a_read_only_server_is_explained(postgres: PostgresServer) -> None
     store = Store(url)
     await store.ping()
     with pytest.raises(StorageError, match="is read-only"):
-        await queued(store)
+        await begun(store)
     await store.close()
 
 

@@ -9,13 +9,15 @@ import pytest
 
 from app.domain.errors import NoSuchExecution
 from app.domain.events import Event, Finished, OutputWritten, StatusChanged
-from app.domain.execution import Execution, Status, Stream
+from app.domain.execution import Execution, Outcome, Status, Stream
 from app.executions.follow import follow, follow_session
 from app.storage.events import PAGE_SIZE
 from app.storage.feed import MOST_DETAILS, Feed, events_of
-from app.storage.store import Store
+from app.storage.store import Bounds, Store
 
 from .samples import (
+    CLAIMER,
+    HEIR,
     HOLDER,
     LOST,
     NOW,
@@ -25,8 +27,7 @@ from .samples import (
     Statements,
     entry,
     execution,
-    lease,
-    queued,
+    hold,
     until,
 )
 
@@ -46,15 +47,15 @@ async def listening(store: Store) -> AsyncIterator[Store]:
 
 async def running(store: Store, pieces: int = 0, **changes: object) -> UUID:
     one = execution(status=Status.RUNNING, started_at=LATER, **changes)
-    await store.insert(one, PROGRAM, lease())
+    await store.insert(one, PROGRAM, HOLDER)
     if pieces:
         log = [entry(number, str(number).encode()) for number in range(1, pieces + 1)]
-        assert await store.append(one.id, log, holder=HOLDER)
+        assert await store.append(hold(one.id), log)
     return one.id
 
 
 async def end(store: Store, id: UUID) -> None:
-    assert await store.finish(id, SUCCESS, at=LATER, holder=HOLDER)
+    assert await store.finish(hold(id), SUCCESS, at=LATER)
 
 
 async def events(store: Store, id: UUID, after: int = 0, limit: int = 100) -> list[Event]:
@@ -119,7 +120,7 @@ async def test_a_slice_holds_so_many_bytes(store: Store) -> None:
     size = 64 * KIB
     count = 2 * PAGE_SIZE // size
     log = [entry(number, b"x" * size) for number in range(1, count + 1)]
-    assert await store.append(id, log, holder=HOLDER)
+    assert await store.append(hold(id), log)
     page = await store.events(OWNER, id, after=2, limit=1000)
     assert page
     assert len(page.events) == PAGE_SIZE // size
@@ -127,14 +128,25 @@ async def test_a_slice_holds_so_many_bytes(store: Store) -> None:
 
 
 async def test_what_never_began_ends_as_its_second_event(store: Store) -> None:
-    id = await queued(store)
-    assert [spoken(event) for event in await events(store, id)] == ["QUEUED"]
-    assert await store.finish(id, LOST, at=LATER, holder=HOLDER)
-    found = await events(store, id)
+    one = execution(status=Status.QUEUED, started_at=None)
+    await store.enqueue(one, PROGRAM, Bounds(owned=1, in_all=1))
+    assert [spoken(event) for event in await events(store, one.id)] == ["QUEUED"]
+    await store.cancel(OWNER, one.id, Outcome(status=Status.CANCELLED), at=LATER)
+    found = await events(store, one.id)
     assert [(event.sequence, spoken(event)) for event in found] == [
         (1, "QUEUED"),
-        (2, "end: INFRASTRUCTURE_ERROR"),
+        (2, "end: CANCELLED"),
     ]
+
+
+async def test_a_second_try_shifts_no_number(store: Store) -> None:
+    id = await running(store)
+    before = await events(store, id)
+    assert await store.hand_back(hold(id))
+    assert await events(store, id) == before
+    await store.claim(CLAIMER, 1)
+    assert await store.append(hold(id, attempt=2), [entry(1)])
+    assert [event.sequence for event in await events(store, id)] == [1, 2, 3]
 
 
 async def test_nothing_follows_yet(store: Store) -> None:
@@ -173,7 +185,7 @@ async def test_followers_early_late_and_returning_see_the_same(listening: Store,
         tasks.start_soon(watch, "early")
         for number in (1, 2, 3):
             log = [entry(number, str(number).encode())]
-            await store.append(id, log, holder=HOLDER)
+            await store.append(hold(id), log)
         await end(store, id)
         with anyio.fail_after(30):
             await watch("returning", after=3)
@@ -196,7 +208,7 @@ async def test_a_follower_is_woken_by_another_process(listening: Store, url: str
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch)
         await anyio.wait_all_tasks_blocked()
-        await other.append(id, [entry(1, b"far")], holder=HOLDER)
+        await other.append(hold(id), [entry(1, b"far")])
         await end(other, id)
     await other.close()
     assert seen == ["QUEUED", "RUNNING", "far", "end: SUCCEEDED"]
@@ -207,7 +219,7 @@ async def test_a_follower_that_does_not_read_holds_nobody_back(listening: Store)
     lazy = follow(listening, OWNER, id, 0)
     await anext(lazy)
     for number in range(1, 200):
-        await listening.append(id, [entry(number)], holder=HOLDER)
+        await listening.append(hold(id), [entry(number)])
     await end(listening, id)
     assert len([event async for event in follow(listening, OWNER, id, 0)]) == 202
     assert len([event async for event in lazy]) == 201
@@ -252,18 +264,18 @@ def uuid_after(id: UUID) -> UUID:
 
 
 async def test_what_a_dead_holder_left_is_news_for_its_followers(listening: Store) -> None:
-    id = await running(listening)
+    id = await running(listening, pieces=1)
     found: list[Execution] = []
 
     async def watch() -> None:
-        async for event in follow(listening, OWNER, id, 2):
+        async for event in follow(listening, OWNER, id, 3):
             assert isinstance(event, Finished)
             found.append(event.execution)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch)
         await anyio.wait_all_tasks_blocked()
-        await listening.abandon(HOLDER, LOST, at=LATER, expired_before=None)
+        await listening.recover(HOLDER, HEIR, is_dead=True)
     assert found[0].outcome == LOST
 
 
@@ -301,8 +313,8 @@ async def test_bells_that_were_given_back_leave_nothing() -> None:
 async def test_a_change_that_does_not_happen_is_no_news(listening: Store) -> None:
     id = await running(listening)
     with listening.feed.bell(events_of(id)) as bell:
-        assert not await listening.append(id, [entry(1)], holder="zombie")
-        await listening.append(id, [entry(1, stream=Stream.STDERR)], holder=HOLDER)
+        assert not await listening.append(hold(id, "zombie"), [entry(1)])
+        await listening.append(hold(id), [entry(1, stream=Stream.STDERR)])
         with anyio.fail_after(30):
             await bell.wait()
         with anyio.move_on_after(0.05) as scope:

@@ -12,7 +12,7 @@ from app.domain.execution import UNFINISHED, Execution, Outcome, Status, Usage
 from app.domain.history import Filter, Order, Page, Stats, Window
 from app.storage.store import Store
 
-from .samples import NOW, OWNER, ended, history, page_of, queued, stats_of
+from .samples import NOW, OWNER, begun, ended, history, page_of, stats_of
 
 SIZE = 250
 FOREIGN = 7
@@ -151,9 +151,9 @@ async def test_the_count_is_that_of_the_pages(store: Store, executions: list[Exe
 async def test_a_cursor_of_another_owner_or_of_nothing_is_a_mere_place(
     store: Store, *, backward: bool
 ) -> None:
-    first = await queued(store)
-    foreign = await queued(store, owner="another")
-    last = await queued(store)
+    first = await begun(store)
+    foreign = await begun(store, owner="another")
+    last = await begun(store)
     older = Window(size=5, after=foreign, backward=backward)
     newer = Window(size=5, before=foreign, backward=backward)
     for window, id in ((older, first), (newer, last)):
@@ -178,7 +178,7 @@ async def test_another_owner_has_no_history(store: Store, executions: list[Execu
 
 
 async def test_bounds_of_time_are_exclusive(store: Store) -> None:
-    await queued(store, created_at=NOW)
+    await begun(store, created_at=NOW)
     tick = timedelta(microseconds=1)
     counts = [
         await store.count(OWNER, Filter(created_after=NOW)),
@@ -190,7 +190,7 @@ async def test_bounds_of_time_are_exclusive(store: Store) -> None:
 
 
 async def test_labels_are_compared_exactly(store: Store) -> None:
-    await queued(store, label="Try 1")
+    await begun(store, label="Try 1")
     for label in ("try 1", "Try 1 ", "Try%", "Try _"):
         assert await store.count(OWNER, Filter(label=label)) == 0
     assert await store.count(OWNER, Filter(label="Try 1")) == 1
@@ -215,7 +215,7 @@ async def test_percentiles_are_values_that_were_measured(
     for time in times:
         usage = Usage(wall_time=time, cpu_time=0.0, peak_memory=0)
         await ended(store, Outcome(status=Status.SUCCEEDED, exit_code=0, usage=usage))
-    await queued(store)  # not measured yet
+    await begun(store)  # not measured yet
     stats = await store.stats(OWNER, EVERYTHING)
     assert (stats.wall_time_p50, stats.wall_time_p95, stats.wall_time_p99) == expected
 

@@ -23,7 +23,7 @@ from app.storage.migrations import configuration, exclusively, migrate, pending
 from app.storage.store import Store
 from app.storage.urls import normal
 
-from .samples import HOLDER, OWNER, entry, files, queued
+from .samples import OWNER, begun, entry, files, hold
 
 TABLES = {"alembic_version", "executions", "execution_input", "execution_output", "replicas"}
 
@@ -68,8 +68,8 @@ async def test_asking_what_is_pending_makes_no_file(tmp_path: Path) -> None:
 
 
 async def test_migrating_keeps_what_is_there(store: Store, url: str) -> None:
-    id = await queued(store)
-    await store.append(id, [entry(1, b"kept")], holder=HOLDER)
+    id = await begun(store)
+    await store.append(hold(id), [entry(1, b"kept")])
     await migrate(url)
     assert (await store.transcripts(OWNER, [id]))[id].stdout == b"kept"
 
@@ -78,8 +78,8 @@ async def test_tables_can_be_rebuilt_without_losing_what_refers_to_them(
     store: Store, url: str
 ) -> None:
     """SQLite changes a table by dropping it, and foreign keys would cascade."""
-    id = await queued(store)
-    await store.append(id, [entry(1, b"kept")], holder=HOLDER)
+    id = await begun(store)
+    await store.append(hold(id), [entry(1, b"kept")])
 
     def rebuild(connection: Connection) -> None:
         if connection.dialect.name == "sqlite":
@@ -164,7 +164,7 @@ async def test_the_sqlite_file_and_those_beside_it_are_for_this_user_only(
     url = f"sqlite+aiosqlite:///{tmp_path}/greenroom.db"
     await migrate(url)
     store = Store(url)
-    await queued(store)
+    await begun(store)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in files(tmp_path)}
     await store.close()
     names = ("greenroom.db", "greenroom.db-wal", "greenroom.db-shm")

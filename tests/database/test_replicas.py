@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from app.storage.store import Store
 
-from .samples import HOLDER, PROGRAM, SUCCESS, execution, lease
+from .samples import HOLDER, PROGRAM, SUCCESS, execution, hold
 
 NOW = datetime.now(UTC)
 MINUTE = timedelta(minutes=1)
@@ -38,9 +38,9 @@ async def test_who_died_long_ago_is_not_named_and_then_forgotten(store: Store) -
 async def test_an_execution_is_somewhere_until_it_ends(store: Store) -> None:
     placed, elsewhere = execution(), execution()
     for each in (placed, elsewhere):
-        await store.insert(each, PROGRAM, lease())
+        await store.insert(each, PROGRAM, HOLDER)
     assert await store.placements() == ()
-    await store.place(placed.id, {"sandbox": "sb-1"}, holder=HOLDER)
+    await store.place(hold(placed.id), {"sandbox": "sb-1"})
     assert await store.placements() == ({"sandbox": "sb-1"},)
-    await store.finish(placed.id, SUCCESS, at=NOW, holder=HOLDER)
+    await store.finish(hold(placed.id), SUCCESS, at=NOW)
     assert await store.placements() == ()

@@ -19,8 +19,9 @@ from app.storage.rows import EXECUTIONS, OUTPUT
 from app.storage.store import Store, Wish
 
 from .samples import (
+    CLAIMER,
+    HEIR,
     HOLDER,
-    LOST,
     NOW,
     OWNER,
     PROGRAM,
@@ -29,7 +30,7 @@ from .samples import (
     ended,
     entry,
     execution,
-    lease,
+    hold,
     listening,
 )
 
@@ -40,8 +41,8 @@ async def test_a_short_program_is_two_transactions(store: Store, statements: Sta
     commits: list[object] = []
     one = execution()
     with listening(Engine, "commit", commits.append), statements() as sent:
-        await store.insert(one, PROGRAM, lease())
-        await store.finish(one.id, SUCCESS, at=NOW, entries=[entry(1)], holder=HOLDER)
+        await store.insert(one, PROGRAM, HOLDER)
+        await store.finish(hold(one.id), SUCCESS, at=NOW, entries=[entry(1)])
     assert [words(statement) for statement in changes(sent)] == [
         "INSERT INTO executions",
         "UPDATE executions SET",
@@ -63,9 +64,9 @@ async def test_a_hundred_pieces_of_output_are_one_statement(
     store: Store, statements: Statements
 ) -> None:
     one = execution()
-    await store.insert(one, PROGRAM, lease())
+    await store.insert(one, PROGRAM, HOLDER)
     with statements() as sent:
-        await store.append(one.id, [entry(number) for number in range(100)], holder=HOLDER)
+        await store.append(hold(one.id), [entry(number) for number in range(100)])
     assert len(changes(sent)) == 2  # the lock, the rows
 
 
@@ -85,8 +86,11 @@ QUESTIONS: dict[str, tuple[int, Question]] = {
     "count": (1, lambda store, _: store.count(OWNER, Filter())),
     "stats": (2, lambda store, _: store.stats(OWNER, Filter())),
     "leases": (1, lambda store, _: store.leases()),
-    "renew": (1, lambda store, _: store.renew(lease())),
-    "abandon": (1, lambda store, _: store.abandon(HOLDER, LOST, at=NOW, expired_before=None)),
+    "renew": (1, lambda store, ids: store.renew(HOLDER, ids)),
+    "recover": (1, lambda store, _: store.recover(HOLDER, HEIR, is_dead=True)),
+    "queue": (1, lambda store, _: store.queue_length()),
+    "place in the queue": (1, lambda store, ids: store.queue_place(OWNER, ids[0])),
+    "claim": (1, lambda store, _: store.claim(CLAIMER, 0)),
 }
 
 
@@ -118,7 +122,9 @@ async def test_a_list_never_names_what_is_big(store: Store, statements: Statemen
 async def full(store: Store, database: Database) -> Store:
     """Fill the history: ten owners, few executions in each session and label, two pieces each."""
     rows, pieces = [], []
-    unfinished = {"outcome": None, "wall_time": None, "finished_at": None}
+    done = outcome_values(SUCCESS, NOW)
+    unfinished = dict.fromkeys(done) | {"status": "RUNNING", "lease_holder": HOLDER}
+    waiting = dict.fromkeys(done) | {"status": "QUEUED", "turn_at": NOW}
     for number in range(SIZE):
         one = execution(
             owner=f"{OWNER}{number % 10 or ''}",
@@ -126,8 +132,8 @@ async def full(store: Store, database: Database) -> Store:
             label=f"l{number % 150}" if number % 2 == 0 else None,
             created_at=NOW + timedelta(seconds=number),
         )
-        row = execution_values(one, replace(PROGRAM, source="#" * 500), lease())
-        rows.append(row | outcome_values(SUCCESS, NOW) if number % 500 else row | unfinished)
+        row = execution_values(one, replace(PROGRAM, source="#" * 500))
+        rows.append(row | {0: unfinished, 1: waiting}.get(number % 500, done))
         pieces += log_values(one.id, [entry(1), entry(2)])
 
     def fill(connection: Connection) -> None:
@@ -201,13 +207,23 @@ async def test_a_count_is_found_by_an_index(full: Store, database: Database) -> 
         assert not any(FULL_SCAN.search(line) for line in plan), plan
 
 
-@pytest.mark.parametrize("name", ["leases", "renew", "abandon"])
+@pytest.mark.parametrize("name", ["leases", "recover"])
 async def test_leases_are_found_by_their_own_index(
     full: Store, database: Database, name: str
 ) -> None:
     _, ask = QUESTIONS[name]
     plan = await plans(database, lambda: ask(full, []))
     assert any(LEASE in line for line in plan), plan
+
+
+@pytest.mark.parametrize("name", ["claim", "queue", "place in the queue"])
+async def test_the_queue_is_found_by_its_own_index(
+    full: Store, database: Database, name: str
+) -> None:
+    _, ask = QUESTIONS[name]
+    plan = await plans(database, lambda: ask(full, [uuid7()]))
+    assert any("ix_executions_turn_at" in line for line in plan), plan
+    assert not any(FULL_SCAN.search(line) for line in plan if "Subquery" not in line), plan
 
 
 @pytest.mark.parametrize("name", ["executions", "programs", "transcripts", "beginnings", "events"])

@@ -12,12 +12,12 @@ from app.executions.keyboard import Keyboard
 from app.storage.store import Store
 from app.storage.typed import BUFFER_SIZE, MOST_IN_ALL
 
-from .samples import HOLDER, NOW, OWNER, PROGRAM, SUCCESS, execution, lease
+from .samples import HOLDER, NOW, OWNER, PROGRAM, SUCCESS, execution, hold
 
 
 async def interactive(store: Store, **changes: object) -> UUID:
     one = execution(status=Status.RUNNING, started_at=NOW, **{"interactive": True} | changes)
-    await store.insert(one, PROGRAM, lease())
+    await store.insert(one, PROGRAM, HOLDER)
     return one.id
 
 
@@ -51,7 +51,7 @@ async def test_who_cannot_take_input_says_why(store: Store) -> None:
     batch, ended, closed = [await interactive(store, interactive=False)] + [
         await interactive(store) for _ in range(2)
     ]
-    await store.finish(ended, SUCCESS, at=NOW, holder=HOLDER)
+    await store.finish(hold(ended), SUCCESS, at=NOW)
     assert await type_in(store, closed, b"", is_last=True) is None
     assert await type_in(store, batch) is InputRefusal.NOT_INTERACTIVE
     assert await type_in(store, ended) is InputRefusal.ENDED

@@ -19,7 +19,7 @@ from app.storage.engine import Database
 from app.storage.rows import EXECUTIONS
 from app.storage.store import Store
 
-from .samples import HOLDER, NOW, OWNER, PROGRAM, ended, entry, execution, lease, queued
+from .samples import HOLDER, NOW, OWNER, PROGRAM, begun, ended, entry, execution, hold
 
 AWKWARD = bytes(range(256)) + b"\x00\xff\xfe\r\n" + "é\N{PILE OF POO}".encode() + b"\xed\xa0\x80"
 
@@ -35,11 +35,10 @@ JSON = st.recursive(
 
 
 async def test_output_is_kept_byte_by_byte(store: Store) -> None:
-    id = await queued(store)
+    id = await begun(store)
     pieces = [entry(1, AWKWARD), entry(2, AWKWARD[::-1], Stream.STDERR), entry(3, b"")]
-    assert await store.finish(
-        id, Outcome(status=Status.FAILED), at=NOW, entries=pieces, holder=HOLDER
-    )
+    failed = Outcome(status=Status.FAILED)
+    assert await store.finish(hold(id), failed, at=NOW, entries=pieces)
     found = (await store.transcripts(OWNER, [id]))[id]
     assert (found.stdout, found.stderr) == (AWKWARD, AWKWARD[::-1])
 
@@ -52,7 +51,7 @@ async def test_a_program_is_kept_byte_by_byte(store: Store) -> None:
         stdin=AWKWARD,
         args=("", "a b", "\x01é", "--", "\\u0000"),
     )
-    await store.insert(one, program, lease())
+    await store.insert(one, program, HOLDER)
     assert await store.programs(OWNER, [one.id]) == {one.id: program}
 
 
@@ -63,13 +62,13 @@ async def test_a_program_is_kept_byte_by_byte(store: Store) -> None:
 async def test_metadata_is_kept_with_its_order_and_its_numbers(
     store: Store, metadata: dict[str, Any]
 ) -> None:
-    id = await queued(store, metadata=metadata)
+    id = await begun(store, metadata=metadata)
     found = (await store.executions(OWNER, [id]))[id]
     assert json.dumps(found.metadata) == json.dumps(metadata)
 
 
 async def test_no_metadata_differs_from_empty_metadata(store: Store, database: Database) -> None:
-    none, empty = await queued(store), await queued(store, metadata={})
+    none, empty = await begun(store), await begun(store, metadata={})
     found = await store.executions(OWNER, [none, empty])
     assert (found[none].metadata, found[empty].metadata) == (None, {})
     query = text("SELECT count(*) FROM executions WHERE metadata IS NULL")
@@ -78,14 +77,14 @@ async def test_no_metadata_differs_from_empty_metadata(store: Store, database: D
 
 async def test_what_is_not_json_is_refused(store: Store) -> None:
     with pytest.raises(StatementError, match="JSON compliant"):
-        await queued(store, metadata={"score": float("nan")})
+        await begun(store, metadata={"score": float("nan")})
 
 
 async def test_a_moment_is_aware_and_exact(store: Store) -> None:
     summer = timezone(timedelta(hours=2))
     created = datetime(2026, 7, 1, 1, 2, 3, 4, summer)
     started = datetime(1999, 12, 31, 23, 59, 59, 999999, UTC)
-    id = await queued(store, created_at=created, started_at=started)
+    id = await begun(store, created_at=created, started_at=started)
     found = (await store.executions(OWNER, [id]))[id]
     assert (found.created_at, found.started_at) == (created, started)
     assert found.created_at.isoformat() == "2026-06-30T23:02:03.000004+00:00"
@@ -95,7 +94,7 @@ async def test_a_moment_is_aware_and_exact(store: Store) -> None:
 async def test_a_moment_without_a_zone_is_refused(store: Store) -> None:
     naive = NOW.replace(tzinfo=None)
     with pytest.raises(StatementError, match="has no time zone"):
-        await queued(store, created_at=naive)
+        await begun(store, created_at=naive)
     with pytest.raises(StatementError, match="has no time zone"):
         await store.page(OWNER, Filter(created_after=naive), Window(size=1))
 
@@ -129,12 +128,12 @@ async def test_an_outcome_is_kept_in_every_detail(store: Store, outcome: Outcome
 
 async def test_limits_are_kept(store: Store) -> None:
     limits = replace(DEFAULT_LIMITS, wall_time=0.1, memory=2**41, processes=1)
-    id = await queued(store, limits=limits)
+    id = await begun(store, limits=limits)
     assert (await store.executions(OWNER, [id]))[id].limits == limits
 
 
 async def test_ids_are_those_of_the_standard_library(store: Store) -> None:
-    id = await queued(store)
+    id = await begun(store)
     page = await store.page(OWNER, Filter(), Window(size=1))
     keys = [
         page.executions[0].id,
@@ -165,23 +164,23 @@ def test_every_limit_has_a_default_for_older_rows() -> None:
 
 
 async def test_a_log_number_is_used_once(store: Store) -> None:
-    id = await queued(store)
-    await store.append(id, [entry(1, b"first")], holder=HOLDER)
+    id = await begun(store)
+    await store.append(hold(id), [entry(1, b"first")])
     with pytest.raises(Exception, match=r"(?i)unique"):
-        await store.append(id, [entry(2), entry(1)], holder=HOLDER)
+        await store.append(hold(id), [entry(2), entry(1)])
     assert (await store.transcripts(OWNER, [id]))[id].stdout == b"first"
 
 
 async def test_an_id_is_used_once(store: Store) -> None:
     one = execution()
-    await store.insert(one, PROGRAM, lease())
+    await store.insert(one, PROGRAM, HOLDER)
     with pytest.raises(Exception, match=r"(?i)unique"):
-        await store.insert(one, PROGRAM, lease())
+        await store.insert(one, PROGRAM, HOLDER)
 
 
 async def test_deleting_an_execution_deletes_its_output(store: Store, database: Database) -> None:
-    id = await queued(store)
-    await store.append(id, [entry(1)], holder=HOLDER)
+    id = await begun(store)
+    await store.append(hold(id), [entry(1)])
     await database.write(lambda connection: connection.execute(text("DELETE FROM executions")))
     query = text("SELECT count(*) FROM execution_output")
     assert await database.read(lambda connection: connection.scalar(query)) == 0

@@ -105,14 +105,19 @@ class Server:
 
 @asynccontextmanager
 async def starting(
-    folder: Path, *arguments: str, before: tuple[str, ...] = (), **settings: Any
+    folder: Path,
+    *arguments: str,
+    before: tuple[str, ...] = (),
+    command: tuple[str, ...] = ("serve", "--port", "0"),
+    more: Mapping[str, str] = {},
+    **settings: Any,
 ) -> AsyncIterator[Server]:
     """Start a server and do not wait until it answers; kill it in the end."""
     async with (
         await anyio.open_process(
-            [*before, str(COMMAND), "serve", "--port", "0", *arguments],
+            [*before, str(COMMAND), *command, *arguments],
             cwd=folder,
-            env=environment(**settings),
+            env=environment(**settings) | dict(more),
             stdout=subprocess.DEVNULL,
         ) as process,
         anyio.create_task_group() as tasks,
@@ -141,6 +146,14 @@ async def serving(
         address = line[line.index("http://") : line.index("/graphql")]
         async with httpx.AsyncClient(base_url=address, timeout=60) as http:
             yield server, Api(http)
+
+
+@asynccontextmanager
+async def working(folder: Path, **settings: Any) -> AsyncIterator[Server]:
+    """Start a worker and wait until it works."""
+    async with starting(folder, command=("worker",), **settings) as worker:
+        await worker.says("working")
+        yield worker
 
 
 def traces(pid: int) -> list[str]:

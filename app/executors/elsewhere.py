@@ -1,0 +1,44 @@
+"""The executor of a process that runs nothing itself: others take what it accepts."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from app.domain.errors import ExecutorError
+from app.domain.execution import Exit, Stream
+from app.domain.language import Language
+from app.domain.limits import Limits
+from app.domain.ports import Emit, ExecutorState, Placed, Placement, Sandbox, Support
+
+
+class ElsewhereExecutor:
+    """Knows no versions, and promises every language: who has it claims the work."""
+
+    name = "elsewhere"
+
+    def state(self) -> ExecutorState:
+        """Tell that nothing is wrong with nothing."""
+        return ExecutorState(counts_exactly=False)
+
+    async def check(self) -> None:
+        """Find nothing that could fail."""
+
+    def supports(self, language: Language) -> Support:
+        """Tell that programs of `language` are accepted."""
+        del language
+        return Support()
+
+    @asynccontextmanager
+    async def sandbox(
+        self, language: Language, limits: Limits, placed: Placed | None = None
+    ) -> AsyncIterator[Sandbox]:
+        """Refuse: nothing is run here."""
+        del language, limits, placed
+        raise ExecutorError("this process runs no programs")
+        yield  # a generator, although it never gets here
+
+    async def reattach(
+        self, placement: Placement, limits: Limits, emit: Emit, *, skip: Mapping[Stream, int]
+    ) -> Exit | None:
+        """Find nothing."""
+        del placement, limits, emit, skip
+        return None

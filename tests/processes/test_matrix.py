@@ -1,0 +1,323 @@
+"""Whatever is killed between two steps of a run: one end, at most one second try, a whole log."""
+
+import signal
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import anyio
+import asyncpg
+import pytest
+from blockbuster import BlockBuster
+
+from app.api.context import LOCAL_OWNER
+from app.api.ids import decode_id
+from app.domain.events import Finished, OutputWritten
+from app.storage.migrations import migrate
+from app.storage.store import Store
+from app.storage.urls import normal
+from tests.api.client import Api, Json
+from tests.servers.postgres import DURABLE, PostgresError, PostgresServer
+
+from .server import Server, serving, starting, until_gone, working
+
+LEASE = 2  # s; short, so that a silent process is given up soon
+QUIET = "import time\ntime.sleep({0})\nprint('done')"
+LOUD = "import time\nprint('so far', flush=True)\ntime.sleep({0})\nprint('done')"
+_numbers = count(1)
+
+
+@pytest.fixture(autouse=True)
+def may_block(blockbuster: BlockBuster) -> None:
+    """Allow what blocks no one."""
+    for function in blockbuster.functions.values():
+        # asyncpg looks for ~/.pgpass and certificates once for each connection.
+        function.can_block_in("asyncpg/connect_utils.py", "_parse_connect_dsn_and_args")
+        # Alembic reads its files in a loop of its own, in a thread of its own.
+        function.can_block_in("app/storage/migrations.py", {"checked", "_in_postgres"})
+        # The driver is imported when the first server of this kind starts.
+        function.can_block_in("app/storage/engine.py", "postgres_engine")
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(PostgresServer.start(DURABLE))
+        except PostgresError as error:
+            pytest.skip(f"PostgreSQL does not run here: {error}")
+        yield server
+
+
+@pytest.fixture
+async def url(postgres: PostgresServer) -> AsyncIterator[str]:
+    """Name a database of this test's own on PostgreSQL; nobody is connected to it in the end."""
+    name = f"matrix_{next(_numbers)}"
+    await anyio.to_thread.run_sync(postgres.create_database, name)
+    await migrate(postgres.url(name))
+    yield postgres.url(name)
+    async with connected(postgres.url(name)) as connection:
+        query = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        with anyio.fail_after(30):
+            while True:  # a killed client is noticed in a moment
+                if not await connection.fetchval(query):
+                    break
+                await anyio.sleep(0.05)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def shared(request: pytest.FixtureRequest, folder: Path) -> str:
+    """Name a database of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{folder}/greenroom.db"
+    url: str = request.getfixturevalue("url")
+    return url
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Any]:
+    parsed = normal(url)
+    connection = await asyncpg.connect(
+        user=parsed.username,
+        database=parsed.database,
+        host=parsed.query["host"],
+        port=5432,
+    )
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def until_status(api: Api, id: str, status: str) -> None:
+    await api.until(id, lambda execution: execution["status"] == status)
+
+
+async def accepted(api: Api, source: str, mark: str, **more: Any) -> str:
+    """Have a program accepted, with a mark among its arguments by which its process is found."""
+    limits = {"wallTimeMs": 60_000}
+    id: str = (await api.run(source, args=[mark], limits=limits, waitMs=0, **more))["id"]
+    return id
+
+
+async def whole(url: str, id: str, output: str) -> None:
+    """Make sure that the log has no gap and no double, and ends."""
+    store, uuid = Store(url), decode_id(id)
+    assert uuid
+    try:
+        page = await store.events(LOCAL_OWNER, uuid, after=0, limit=1000)
+    finally:
+        await store.close()
+    assert page
+    assert [event.sequence for event in page.events] == list(range(1, len(page.events) + 1))
+    assert isinstance(page.events[-1], Finished)
+    pieces = [event.output.data for event in page.events if isinstance(event, OutputWritten)]
+    assert b"".join(pieces).decode() == output
+
+
+async def kill(server: Server) -> None:
+    server.signal(signal.SIGKILL)
+    await server.end()
+
+
+# --- The process that runs it is killed ------------------------------------------------------
+
+
+async def test_killed_after_the_insert(folder: Path, url: str) -> None:
+    async with serving(folder, "--no-execute", database_url=url) as (server, api):
+        id = await accepted(api, QUIET.format(0), "m-inserted")
+        await kill(server)
+    async with serving(folder, database_url=url) as (_, api):
+        ended = await api.end_of(id)
+        assert (ended["status"], ended["attempt"], ended["stdout"]) == ("SUCCEEDED", 1, "done\n")
+    await whole(url, id, "done\n")
+
+
+async def test_killed_after_the_claim(folder: Path, shared: str) -> None:
+    async with serving(folder, database_url=shared) as (server, api):
+        id = await accepted(api, QUIET.format(2), "m-claimed")
+        await until_status(api, id, "RUNNING")
+        await kill(server)
+    await until_gone("m-claimed")
+    async with serving(folder, database_url=shared) as (_, api):
+        ended = await api.end_of(id)
+        assert (ended["status"], ended["attempt"], ended["stdout"]) == ("SUCCEEDED", 2, "done\n")
+    await whole(shared, id, "done\n")
+
+
+async def test_killed_after_the_first_output(folder: Path, shared: str) -> None:
+    async with serving(folder, database_url=shared) as (server, api):
+        id = await accepted(api, LOUD.format(60), "m-heard")
+        await api.until(id, lambda execution: execution["stdout"] == "so far\n")
+        await kill(server)
+    await until_gone("m-heard")
+    async with serving(folder, database_url=shared) as (_, api):
+        ended = await api.end_of(id)
+        assert (ended["status"], ended["attempt"]) == ("INFRASTRUCTURE_ERROR", 1)
+    await whole(shared, id, "so far\n")
+
+
+async def test_killed_after_the_end_and_before_its_commit(folder: Path, shared: str) -> None:
+    async with serving(folder, database_url=shared) as (server, api):
+        id = await accepted(api, QUIET.format(1), "m-ended")
+        await until_status(api, id, "RUNNING")
+        async with nobody_may_write(shared):
+            await until_gone("m-ended")
+            await anyio.sleep(0.2)  # it has gone, and its server meets the lock
+            await kill(server)
+    async with serving(folder, database_url=shared) as (_, api):
+        ended = await api.end_of(id)
+        assert (ended["status"], ended["attempt"], ended["stdout"]) == ("SUCCEEDED", 2, "done\n")
+    await whole(shared, id, "done\n")
+
+
+@asynccontextmanager
+async def nobody_may_write(url: str) -> AsyncIterator[None]:
+    """Keep the tables to ourselves, so that an end waits for us."""
+    if "sqlite" in url:
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+        return
+    async with connected(url) as connection, connection.transaction():
+        await connection.execute("LOCK TABLE executions, execution_output IN EXCLUSIVE MODE")
+        yield
+
+
+async def test_a_killed_worker(folder: Path, url: str) -> None:
+    settings: Json = {"database_url": url, "slots": 2, "lease": LEASE}
+    async with serving(folder, "--no-execute", **settings) as (_, api):
+        async with working(folder, **settings) as worker:
+            quiet = await accepted(api, QUIET.format(2), "m-worker")
+            loud = await accepted(api, LOUD.format(60), "m-worker")
+            await until_status(api, quiet, "RUNNING")
+            await api.until(loud, lambda execution: execution["stdout"] == "so far\n")
+            await kill(worker)
+        await until_gone("m-worker")
+        async with working(folder, **settings):
+            ended = await api.end_of(quiet)
+            assert (ended["status"], ended["attempt"]) == ("SUCCEEDED", 2)
+            assert (await api.end_of(loud))["status"] == "INFRASTRUCTURE_ERROR"
+    await whole(url, quiet, "done\n")
+    await whole(url, loud, "so far\n")
+
+
+# --- What it stands on is killed -------------------------------------------------------------
+
+
+async def test_a_killed_database(folder: Path, url: str, postgres: PostgresServer) -> None:
+    async with serving(folder, database_url=url) as (server, api):
+        id = await accepted(api, LOUD.format(2), "m-database")
+        await api.until(id, lambda execution: execution["stdout"] == "so far\n")
+        await anyio.to_thread.run_sync(postgres.kill)
+        await server.says("not listening to the database")
+        await anyio.to_thread.run_sync(postgres.restart)
+        ended = await api.end_of(id)
+        assert (ended["status"], ended["attempt"]) == ("SUCCEEDED", 1)
+        again = await api.run("print(42)")
+        assert (again["status"], again["stdout"]) == ("SUCCEEDED", "42\n")
+    await whole(url, id, "so far\ndone\n")
+
+
+# --- A process is silent, or believes in another time ----------------------------------------
+
+
+async def test_a_frozen_process_does_not_overwrite_what_others_did(folder: Path, url: str) -> None:
+    settings: Json = {"database_url": url, "lease": LEASE}
+    async with (
+        working(folder, **settings) as zombie,
+        serving(folder, "--no-execute", **settings) as (_, api),
+    ):
+        id = await accepted(api, QUIET.format(3), "m-frozen")
+        await until_status(api, id, "RUNNING")
+        zombie.signal(signal.SIGSTOP)
+        async with working(folder, **settings):
+            ended = await api.end_of(id)
+            assert (ended["status"], ended["attempt"]) == ("SUCCEEDED", 2)
+            zombie.signal(signal.SIGCONT)
+            await zombie.says("lease lost")
+            await until_gone("m-frozen")
+            assert await api.look(id) == ended
+    await whole(url, id, "done\n")
+
+
+SKEWED = """
+import datetime, os
+class Skewed(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return super().now(tz) + datetime.timedelta(seconds=float(os.environ["SKEW"]))
+datetime.datetime = Skewed
+"""
+
+
+@pytest.mark.parametrize("skew", [-3600, 3600])
+async def test_a_host_with_another_time_takes_nothing_and_loses_nothing(
+    folder: Path, url: str, skew: int
+) -> None:
+    site = folder / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(SKEWED)
+    settings: Json = {"database_url": url, "lease": LEASE, "slots": 1}
+    more = {"PYTHONPATH": str(site), "SKEW": str(skew)}
+    async with serving(folder, more=more, **settings) as (_, skewed):
+        theirs = await accepted(skewed, QUIET.format(LEASE + 2), "m-skew")
+        await until_status(skewed, theirs, "RUNNING")
+        async with serving(folder, **settings) as (_, right):
+            ours = await accepted(right, QUIET.format(LEASE + 2), "m-skew")
+            for id in (theirs, ours):
+                ended = await right.end_of(id)
+                assert (ended["status"], ended["attempt"]) == ("SUCCEEDED", 1)
+                assert ended["createdAt"] <= ended["startedAt"] <= ended["finishedAt"]
+
+
+# --- Processes work together -----------------------------------------------------------------
+
+
+async def test_a_worker_that_stops_hands_back_what_was_not_seen_to_write(
+    folder: Path, url: str
+) -> None:
+    settings: Json = {"database_url": url, "drain": 0.2, "slots": 1}
+    async with serving(folder, "--no-execute", **settings) as (_, api):
+        async with working(folder, **settings) as worker:
+            id = await accepted(api, QUIET.format(2), "m-back")
+            await until_status(api, id, "RUNNING")
+            assert await worker.stop() == 0
+        assert (await api.look(id))["status"] == "QUEUED"
+        async with working(folder, **settings):
+            ended = await api.end_of(id)
+            assert (ended["status"], ended["attempt"]) == ("SUCCEEDED", 2)
+    await whole(url, id, "done\n")
+
+
+async def test_any_process_answers_for_what_another_one_runs(folder: Path, url: str) -> None:
+    settings: Json = {"database_url": url, "slots": 1}
+    async with (
+        serving(folder, "--no-execute", **settings) as (_, api),
+        working(folder, **settings),
+    ):
+        # The mutation waits for an end that happens elsewhere.
+        assert (await api.run("print(42)"))["stdout"] == "42\n"
+        running = await accepted(api, LOUD.format(60), "m-cancel")
+        queued = await accepted(api, LOUD.format(60), "m-cancel")
+        await api.until(running, lambda execution: execution["stdout"] == "so far\n")
+        for id, output in ((queued, ""), (running, "so far\n")):
+            for _ in range(2):
+                payload = await api.cancel(id)
+                assert not payload["errors"]
+                assert payload["execution"]["status"] == "CANCELLED"
+            assert (await api.look(id))["stdout"] == output
+        await until_gone("m-cancel")
+
+
+async def test_processes_that_could_not_share_the_work_do_not_start(folder: Path) -> None:
+    for command in (("worker",), ("serve", "--port", "0", "--no-execute")):
+        async with starting(folder, command=command) as server:
+            await server.says("An SQLite file is for one process")
+            assert await server.end() == 1
