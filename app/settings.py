@@ -154,6 +154,8 @@ class Settings(BaseSettings):
     max_stdin: Bytes = Field(_RULES.stdin, description="The longest standard input.")
     max_args: Positive = Field(_RULES.args, description="The most arguments.")
     max_args_size: Bytes = Field(_RULES.args_size, description="All arguments together.")
+    max_files: Positive = Field(_RULES.files, description="The most files beside the program.")
+    max_files_size: Bytes = Field(_RULES.files_size, description="All these files together.")
     max_metadata: Bytes = Field(_RULES.metadata, description="The largest metadata.")
 
     @field_validator("allowed_hosts", "cors_origins", mode="before")
@@ -216,6 +218,8 @@ class Settings(BaseSettings):
             stdin=self.max_stdin,
             args=self.max_args,
             args_size=self.max_args_size,
+            files=self.max_files,
+            files_size=self.max_files_size,
             metadata=self.max_metadata,
             interactive_wall_time=self.interactive_wall_time,
         )

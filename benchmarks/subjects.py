@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from app.domain.execution import Program
 from app.domain.language import Language
 from app.domain.limits import DEFAULT_LIMITS
+from app.executions.files import layout
 
 _QUERY = """
 mutation Hello($language: LanguageId!, $source: String!) {
@@ -68,7 +70,10 @@ def bare(language: Language) -> Iterator[Bare]:
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder, language.source_name)
         program.write_text(language.example)
-        asked = language.run(language.sources(language.example), DEFAULT_LIMITS)
+        asked = language.run(
+            layout(language, Program(language=language.id, source=language.example)).sources,
+            DEFAULT_LIMITS,
+        )
         arguments = [each.replace("/box/", f"{folder}/") for each in asked]
         job = {
             "argv": [str(executable), *arguments],

@@ -176,6 +176,7 @@ LIMIT_NAMES: dict[str, tuple[str, Callable[[float], int]]] = {
 
 INPUT_NAMES = {
     "session_id": "sessionId",
+    "entry_point": "entryPoint",
     "idempotency_key": "idempotencyKey",
     **{name: spoken for name, (spoken, _) in LIMIT_NAMES.items()},
 }

@@ -11,13 +11,15 @@ from app.api.enums import ExecutionStatus, LanguageId
 from app.api.errors import BadArgumentError
 from app.api.scalars import BigInt, Json
 from app.domain import history
-from app.domain.errors import InvalidInput, Rejected
-from app.domain.execution import Program, Status, Submission
+from app.domain.errors import InvalidInput, Problem, Rejected
+from app.domain.execution import File, Program, Status, Submission
 from app.domain.limits import Limits
+from app.domain.paths import BadPath, normalized
 from app.executions.rules import is_encodable
 
 MAX_WAIT_MS = 60_000
 DEFAULT_WAIT_MS = 15_000
+_MOST_PROBLEMS = 20  # with files that are told at once
 _WAITING = (
     "How long to wait for the end before answering with the running execution: "
     f"0 to {MAX_WAIT_MS}, {DEFAULT_WAIT_MS} if left out."
@@ -60,10 +62,61 @@ def _or(asked: int | None, default: int) -> int:
     return default if asked is None else asked
 
 
+@strawberry.input(description="A file in the program's folder, as text or as bytes.")
+class FileInput:
+    path: str = strawberry.field(
+        description="Relative to the program's folder, such as `data/words.txt`; it must not lead "
+        "out of it."
+    )
+    text: str | None = strawberry.field(
+        default=None, description="What is in it, as text; not together with `base64`."
+    )
+    base64: str | None = strawberry.field(default=None, description="What is in it, as bytes.")
+
+    def file(self, position: int) -> File:
+        """Return the file.
+
+        Raises:
+            Rejected: its path or its content cannot be read.
+        """
+        if (self.text is None) == (self.base64 is None):
+            raise _invalid_file(position, "base64", "Give `text` or `base64`, one of both.")
+        try:
+            path = normalized(self.path)
+        except BadPath as error:
+            raise _invalid_file(position, "path", str(error)) from error
+        return File(path=path, data=self._data(position))
+
+    def _data(self, position: int) -> bytes:
+        try:
+            if self.base64 is not None:
+                return base64.b64decode(self.base64, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise _invalid_file(position, "base64", "`base64` is not valid base64.") from error
+        try:
+            return (self.text or "").encode()
+        except UnicodeEncodeError as error:
+            message = "`text` must be Unicode text without lone surrogates; use `base64`."
+            raise _invalid_file(position, "text", message) from error
+
+
 @strawberry.input(description="A program to run, and what to remember with it.")
 class ExecuteCodeInput:
     language: LanguageId = strawberry.field(description="See `languages` for what is available.")
-    source: str = strawberry.field(description="The program's text.")
+    source: str = strawberry.field(
+        description="The program's text: the file `main.py`, `main.js` and so on, which is "
+        "started. It may be empty when `entryPoint` is one of `files`."
+    )
+    files: list[FileInput] | None = strawberry.field(
+        default=None,
+        description="More files of the program, in its folder; those in its language are compiled "
+        "with it.",
+    )
+    entry_point: str | None = strawberry.field(
+        default=None,
+        description="The path of the file that is started: one of `files`, or else the path that "
+        "`source` is to have.",
+    )
     stdin: str | None = strawberry.field(
         default=None, description="Standard input as text; not together with `stdinBase64`."
     )
@@ -107,6 +160,8 @@ class ExecuteCodeInput:
                 source=self.source,
                 stdin=self._stdin(),
                 args=tuple(self.args or ()),
+                files=self._files(),
+                entry_point=self._entry_point(),
             ),
             limits=self.limits.over(defaults) if self.limits else defaults,
             session_id=self.session_id,
@@ -123,6 +178,26 @@ class ExecuteCodeInput:
         if self.idempotency_key == "":
             raise _invalid("idempotencyKey", "`idempotencyKey` must not be empty.")
         return self.idempotency_key
+
+    def _files(self) -> tuple[File, ...]:
+        files: list[File] = []
+        problems: list[Problem] = []
+        for position, each in enumerate(self.files or ()):
+            try:
+                files.append(each.file(position))
+            except Rejected as rejected:
+                problems += rejected.problems
+        if problems:
+            raise Rejected(*problems[:_MOST_PROBLEMS])
+        return tuple(files)
+
+    def _entry_point(self) -> str | None:
+        if self.entry_point is None:
+            return None
+        try:
+            return normalized(self.entry_point)
+        except BadPath as error:
+            raise _invalid("entryPoint", str(error)) from error
 
     def _stdin(self) -> bytes:
         if self.stdin is not None and self.stdin_base64 is not None:
@@ -204,6 +279,10 @@ def _require_text(name: str, text: str | None) -> None:
     if text is not None and ("\0" in text or not is_encodable(text)):
         message = f"`{name}` must be Unicode text without NUL or lone surrogates."
         raise BadArgumentError(message)
+
+
+def _invalid_file(position: int, name: str, message: str) -> Rejected:
+    return Rejected(InvalidInput(path=("files", str(position), name), message=message))
 
 
 def _invalid(name: str, message: str) -> Rejected:

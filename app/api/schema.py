@@ -133,7 +133,10 @@ class Mutation:
         executions = info.context.executions
         try:
             wait = input.wait()
-            submission = input.submission(info.context.owner, executions.rules.defaults)
+            language = info.context.languages[input.language.value]
+            submission = input.submission(
+                info.context.owner, executions.rules.defaults_for(language)
+            )
             return await _execute(info, submission, wait)
         except Rejected as rejected:
             return ExecuteCodePayload(execution=None, errors=user_errors(rejected))

@@ -23,6 +23,8 @@ class ServiceLimits:
     stdin_bytes: BigInt = strawberry.field(description="Standard input.")
     args: int = strawberry.field(description="How many arguments.")
     args_bytes: BigInt = strawberry.field(description="All arguments together.")
+    files: int = strawberry.field(description="How many files beside the program.")
+    files_bytes: BigInt = strawberry.field(description="All these files together.")
     metadata_bytes: BigInt = strawberry.field(description="`metadata` as JSON.")
     metadata_depth: int = strawberry.field(description="How deep `metadata` may be nested.")
     text_length: int = strawberry.field(description="Characters of a label or session id.")
@@ -40,6 +42,8 @@ class ServiceLimits:
             stdin_bytes=BigInt(rules.stdin),
             args=rules.args,
             args_bytes=BigInt(rules.args_size),
+            files=rules.files,
+            files_bytes=BigInt(rules.files_size),
             metadata_bytes=BigInt(rules.metadata),
             metadata_depth=rules.metadata_depth,
             text_length=rules.text_length,

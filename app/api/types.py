@@ -1,5 +1,6 @@
 """The public types of an execution, each with a way from the domain."""
 
+import base64
 from datetime import datetime
 from typing import Annotated
 
@@ -31,6 +32,9 @@ class Language:
     unavailable_reason: str | None = strawberry.field(
         description="Why it cannot be run here, and what an operator can do."
     )
+    default_memory_bytes: BigInt | None = strawberry.field(
+        description="The memory that its programs have by default, where that is more than usual."
+    )
     is_compiled: bool = strawberry.field(
         description="Whether programs are compiled first, with limits and an outcome of its own."
     )
@@ -49,6 +53,7 @@ class Language:
             version=support.version,
             is_available=support.is_available,
             unavailable_reason=support.reason,
+            default_memory_bytes=None if language.memory is None else BigInt(language.memory),
             is_compiled=language.is_compiled,
             editor_mode=language.editor_mode,
             file_extension=language.file_extension,
@@ -110,6 +115,25 @@ class ResourceUsage:
             core_seconds=round(usage.core_seconds, 6),
             gib_seconds=round(usage.gib_seconds, 6),
         )
+
+
+@strawberry.type(description="A file of a program.")
+class File:
+    data: strawberry.Private[bytes]
+    path: str = strawberry.field(description="Relative to the program's folder, normalised.")
+
+    @strawberry.field(description="What is in it as text, invalid bytes as U+FFFD.")
+    def text(self, info: Info, max_bytes: MaxBytes = None) -> str:
+        return read(info, self.data, max_bytes)
+
+    @strawberry.field(description="What is in it as bytes.")
+    def base64(self, info: Info) -> str:
+        info.context.allow(len(self.data) * 4 // 3)
+        return base64.b64encode(self.data).decode()
+
+    @strawberry.field(description="How many bytes are in it.")
+    def byte_size(self) -> BigInt:
+        return BigInt(len(self.data))
 
 
 @strawberry.type(description="How a program was compiled.")
@@ -242,6 +266,15 @@ class Execution(Node):
         source = (await self._program(info)).source
         info.context.allow(len(source))
         return source
+
+    @strawberry.field(description="Its files, beside the source.")
+    async def files(self, info: Info) -> list[File]:
+        files = (await self._program(info)).files
+        return [File(path=each.path, data=each.data) for each in files]
+
+    @strawberry.field(description="The path of the file that is started, if it was given.")
+    async def entry_point(self, info: Info) -> str | None:
+        return (await self._program(info)).entry_point
 
     @strawberry.field(description="Its standard input as text, invalid bytes as U+FFFD.")
     async def stdin(self, info: Info) -> str:

@@ -160,6 +160,10 @@ class Program:
     source: str
     stdin: bytes = b""
     args: tuple[str, ...] = ()
+    files: tuple[File, ...] = ()
+    """Beside the source, with normalised paths."""
+    entry_point: str | None = None
+    """The path of the file that is started: one of `files`, or else where the source lies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,8 +122,3 @@ class Language:
     def is_compiled(self) -> bool:
         """Whether a program is compiled before it runs, with an outcome of its own."""
         return self.compile is not None
-
-    def sources(self, text: str) -> Sources:
-        """Return where a program lies."""
-        entry = f"{FOLDER}/{self.names(text) or self.source_name}"
-        return Sources(entry=entry, paths=(entry,), text=text)

@@ -83,5 +83,8 @@ class Products:
 
 
 def key_of(*parts: Any) -> str:
-    """Return a digest of values that marshal knows, in which none can stand for another."""
-    return hashlib.sha256(marshal.dumps(parts, _VERSION)).hexdigest()
+    """Return a digest of plain values, in which none can stand for another.
+
+    Of their text, for marshal writes equal values in more than one way.
+    """
+    return hashlib.sha256(repr(parts).encode()).hexdigest()

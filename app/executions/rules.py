@@ -7,6 +7,7 @@ from typing import Any
 
 from app.domain.errors import InvalidInput, LimitTooHigh, Problem
 from app.domain.execution import Program, Submission
+from app.domain.language import Language
 from app.domain.limits import (
     DEFAULT_LIMITS,
     KIB,
@@ -31,6 +32,8 @@ class Rules:
     stdin: int = 1 * MIB
     args: int = 64
     args_size: int = 64 * KIB
+    files: int = 20
+    files_size: int = 2 * MIB
     metadata: int = 16 * KIB
     metadata_depth: int = 8
     text_length: int = 200
@@ -38,9 +41,10 @@ class Rules:
     interactive_wall_time: float = 1800.0
     """Seconds, instead of the other wall times: people think longer than programs compute."""
 
-    def defaults_for(self, *, interactive: bool) -> Limits:
+    def defaults_for(self, language: Language) -> Limits:
         """Return the limits of a run that asks for nothing else."""
-        return self._widened(self.defaults, interactive=interactive)
+        wanted = max(self.defaults.memory, language.memory or 0)
+        return replace(self.defaults, memory=min(wanted, self.maximums.memory))
 
     def maximums_for(self, *, interactive: bool) -> Limits:
         """Return what a run may ask for at most."""
@@ -53,6 +57,7 @@ class Rules:
         """Name everything that is wrong with a submission, for its caller to mend at once."""
         yield from self._program_problems(submission.program)
         source_size = len(submission.program.source.encode(errors="replace"))
+        source_size += sum(len(each.data) for each in submission.program.files)
         maximums = self.maximums_for(interactive=submission.interactive)
         yield from self._limit_problems(submission.limits, maximums, source_size)
         for name in ("session_id", "label", "idempotency_key"):
@@ -67,6 +72,11 @@ class Rules:
             yield from _size_problems(("source",), len(program.source.encode()), self.source)
         yield from _size_problems(("stdin",), len(program.stdin), self.stdin)
         yield from self._argument_problems(program.args)
+        if len(program.files) > self.files:
+            message = f"`files` may have at most {self.files} items, not {len(program.files)}."
+            yield InvalidInput(path=("files",), message=message)
+        size = sum(len(each.data) for each in program.files)
+        yield from _size_problems(("files",), size, self.files_size)
 
     def _argument_problems(self, args: tuple[str, ...]) -> Iterator[Problem]:
         if len(args) > self.args:

@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from app.domain.execution import Compilation, Exit, File, Program, Status
-from app.domain.language import FOLDER, PRODUCT, Language, Sources
+from app.domain.language import PRODUCT, Language, Sources
 from app.domain.limits import Limits
 from app.domain.ports import Command, Emit, Executor, Placed
 from app.executions.compiling import Workshop
+from app.executions.files import layout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +36,8 @@ async def run_program(  # noqa: PLR0913 - all that a run is
     Raises:
         ExecutorError: a sandbox gave no valid result; it may come in an `ExceptionGroup`.
     """
-    sources = language.sources(program.source)
-    files = {sources.entry.removeprefix(f"{FOLDER}/"): program.source.encode()}
+    laid_out = layout(language, program)
+    sources, files = laid_out.sources, laid_out.files
     compilation, product = await _compile(place, language, sources, files)
     if compilation and compilation.outcome.status is not Status.SUCCEEDED:
         return Exit(compilation=compilation)

@@ -16,6 +16,7 @@ from app.domain.execution import Execution, Status, Submission
 from app.domain.language import Language
 from app.domain.ports import Executor
 from app.executions.compiling import Workshop
+from app.executions.files import file_problems
 from app.executions.follow import follow, follow_session, until_ended
 from app.executions.holder import own_name
 from app.executions.live import CANCELLED, Means
@@ -71,7 +72,12 @@ class ExecutionService:
         Raises:
             Rejected: it breaks a rule or there is no room; nothing was recorded.
         """
-        wrong, missing = [*self.rules.problems(submission)], self._language_problems(submission)
+        language = self._languages[submission.program.language]
+        wrong = [
+            *self.rules.problems(submission),
+            *file_problems(language, submission.program),
+        ]
+        missing = self._language_problems(submission)
         if wrong:
             raise Rejected(*wrong, *missing)
         if (earlier := await find_earlier(self._means.store, submission)) is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from app.domain.language import PRODUCT, ImageNeeds, Language, Toolchain
+from app.domain.language import PRODUCT, ImageNeeds, Language, Sources, Toolchain
 from app.domain.limits import Limits
 from app.languages._host import on_host
 
@@ -28,12 +28,22 @@ def environment(limits: Limits) -> Mapping[str, str]:
     }
 
 
+def _package(sources: Sources) -> tuple[str, ...]:
+    """Return the files of one package: the folder of the file that is started."""
+    folder = Path(sources.entry).parent
+    return tuple(
+        path
+        for path in sources.paths
+        if Path(path).parent == folder and not path.endswith("_test.go")
+    )
+
+
 LANGUAGE = Language(
     id="GO",
     name="Go",
     source_name="main.go",
     editor_mode="go",
-    compile=lambda sources, _: ("build", "-o", PRODUCT, *sources.paths),
+    compile=lambda sources, _: ("build", "-o", PRODUCT, *_package(sources)),
     runs_product=True,
     run=lambda _sources, _limits: (),
     version_arguments=("version",),

@@ -48,8 +48,11 @@ def _version(java: Path) -> int:
 
 
 def _run(sources: Sources, limits: Limits) -> tuple[str, ...]:
-    """Let the heap grow to the limit, so that the verdict on more is the kernel's."""
-    heap = f"-Xmx{max(2, limits.memory // MIB)}m"
+    """Let the heap grow a little beyond the limit, so that the verdict on more is the kernel's.
+
+    A part of the heap is always empty, and the rest would not fill the limit.
+    """
+    heap = f"-Xmx{max(2, limits.memory * 5 // 4 // MIB)}m"
     return (*_SMALL, heap, "-cp", _CLASSES, main_class(sources))
 
 

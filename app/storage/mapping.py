@@ -1,5 +1,6 @@
 """Between the values of the domain and the columns of the tables."""
 
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -11,6 +12,7 @@ from sqlalchemy import Row
 from app.domain.execution import (
     Compilation,
     Execution,
+    File,
     Outcome,
     Output,
     Program,
@@ -76,6 +78,8 @@ def execution_values(execution: Execution, program: Program) -> Values:
         "args": list(program.args),
         "stdin": program.stdin,
         "source": program.source.encode(),
+        "entry_point": program.entry_point,
+        "files": [[each.path, b64encode(each.data).decode()] for each in program.files],
         "cancel_requested": False,
     }
 
@@ -139,6 +143,8 @@ def program_of(row: AnyRow) -> Program:
         source=row.source.decode(),
         stdin=row.stdin,
         args=tuple(row.args),
+        files=tuple(File(path=path, data=b64decode(text)) for path, text in row.files),
+        entry_point=row.entry_point,
     )
 
 

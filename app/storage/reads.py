@@ -60,6 +60,8 @@ _NAMED_PROGRAMS = select(
     ExecutionRow.source,
     ExecutionRow.stdin,
     ExecutionRow.args,
+    ExecutionRow.entry_point,
+    ExecutionRow.files,
 ).where(*NAMED)
 _NAMED_COMPILATIONS = select(ExecutionRow.id, ExecutionRow.compilation).where(*NAMED)
 

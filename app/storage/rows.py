@@ -98,9 +98,12 @@ class ExecutionRow(Base):
     compilation: Mapped[dict[str, Any] | None]
     metadata_: Mapped[dict[str, Any] | None] = mapped_column("metadata")
     args: Mapped[list[str]]
+    entry_point: Mapped[str | None]
     # Bytes: PostgreSQL's text refuses NUL.
     stdin: Mapped[bytes] = mapped_column(LargeBinary)
     source: Mapped[bytes] = mapped_column(LargeBinary)
+    # Pairs of a path and what is in the file, in base64.
+    files: Mapped[list[Any]] = mapped_column(JSON)
 
 
 # History in its order. Status, language and time are in the index to be looked at there: whatever

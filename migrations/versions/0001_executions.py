@@ -39,8 +39,10 @@ def upgrade() -> None:
         sa.Column("compilation", sa.JSON(), nullable=True),
         sa.Column("metadata", sa.JSON(), nullable=True),
         sa.Column("args", sa.JSON(), nullable=False),
+        sa.Column("entry_point", sa.String(), nullable=True),
         sa.Column("stdin", sa.LargeBinary(), nullable=False),
         sa.Column("source", sa.LargeBinary(), nullable=False),
+        sa.Column("files", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(
             ["origin_id"],
             ["executions.id"],

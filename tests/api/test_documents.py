@@ -120,7 +120,7 @@ async def test_the_examples_of_languages_say_hello(api: Api) -> None:
         assert language["unavailableReason"] is None
         assert any(letter.isdigit() for letter in language["version"])
         execution = await api.run(language["example"], language["id"])
-        assert execution["stdout"] == "Hello, world!\n"
+        assert execution["stdout"] == "Hello, world!\n", (language, execution)
 
 
 async def test_the_limits_are_those_of_the_settings(api: Api) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from app import languages
+from app.domain.execution import Program
 from app.domain.language import Language, NotFound
 from app.domain.limits import DEFAULT_LIMITS
+from app.executions.files import layout
 from app.languages import LanguageId, all_languages
 
 LANGUAGES = all_languages()
@@ -33,8 +35,12 @@ def test_a_language_knows_its_own_id(language: Language) -> None:
 
 @each_language
 def test_a_program_is_a_file_with_the_suffix_of_its_language(language: Language) -> None:
-    assert language.source_name == f"main{language.file_extension}"
-    arguments = language.run(language.sources(""), DEFAULT_LIMITS)
+    assert language.source_name.lower() == f"main{language.file_extension}"
+    if language.is_compiled:
+        return
+    arguments = language.run(
+        layout(language, Program(language=language.id, source="")).sources, DEFAULT_LIMITS
+    )
     assert f"/box/{language.source_name}" in arguments
 
 

@@ -1,14 +1,32 @@
 """The verdict: one table, from the first rule to the last."""
 
+from dataclasses import replace
+
 import pytest
 
-from app.domain.execution import Exit, KillReason, Outcome, Status, Stream, TimeLimit, Usage
-from app.domain.verdict import NO_RESULT, judge
+from app.domain.execution import (
+    Compilation,
+    Exit,
+    File,
+    KillReason,
+    Outcome,
+    Status,
+    Stream,
+    TimeLimit,
+    Usage,
+)
+from app.domain.verdict import NO_MAIN, NO_PRODUCT, NO_RESULT, judge, judge_compiler
 
 NOTHING = Exit()
 
 # What was observed, and its name. First match wins, so each rule stands above what it beats.
+UNCOMPILED = Compilation(outcome=Outcome(status=Status.FAILED, exit_code=1))
+COMPILED = Compilation(outcome=Outcome(status=Status.SUCCEEDED, exit_code=0))
+PROGRAM = File(path=".build/main", data=b"", is_executable=True)
 TABLE = [
+    # What was not compiled did not run; what was, is judged by how it ran.
+    (Exit(compilation=UNCOMPILED), Status.COMPILE_ERROR),
+    (Exit(compilation=COMPILED, code=3), Status.FAILED),
     # No valid result, no kill reason of ours, no kill by the kernel: we do not know.
     (NOTHING, Status.INFRASTRUCTURE_ERROR),
     (Exit(truncated=frozenset({Stream.STDOUT})), Status.INFRASTRUCTURE_ERROR),
@@ -95,3 +113,26 @@ def test_only_our_own_failure_comes_with_a_message() -> None:
         end for end, status in TABLE if status is Status.INFRASTRUCTURE_ERROR
     }
     assert judge(NOTHING).message == NO_RESULT
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "message"),
+    [
+        (Exit(code=0, product=(PROGRAM,)), Status.SUCCEEDED, None),
+        (Exit(code=1, product=(PROGRAM,)), Status.FAILED, None),
+        (Exit(code=0, product=None), Status.FAILED, NO_PRODUCT),
+        (Exit(code=0, product=()), Status.FAILED, NO_PRODUCT),
+        (Exit(code=0, product=(replace(PROGRAM, is_executable=False),)), Status.FAILED, NO_MAIN),
+        (Exit(code=0, product=(replace(PROGRAM, path="main"),)), Status.FAILED, NO_MAIN),
+        (Exit(kill_reason=KillReason.WALL_TIME), Status.TIME_LIMIT_EXCEEDED, None),
+        (Exit(oom_killed=True), Status.MEMORY_LIMIT_EXCEEDED, None),
+    ],
+)
+def test_a_compiler_must_leave_a_program(end: Exit, status: Status, message: str | None) -> None:
+    outcome = judge_compiler(end, program=".build/main")
+    assert (outcome.status, outcome.message) == (status, message)
+
+
+def test_a_product_without_a_program_will_do_where_the_language_runs_it() -> None:
+    end = Exit(code=0, product=(File(path=".build/Main.class", data=b""),))
+    assert judge_compiler(end, program=None).status is Status.SUCCEEDED

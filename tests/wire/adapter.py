@@ -11,11 +11,12 @@ import modal.config
 import pytest
 from pydantic import SecretStr
 
-from app.domain.execution import Exit, Outcome, Output, Stream
+from app.domain.execution import Exit, Outcome, Output, Program, Stream
 from app.domain.language import Language
 from app.domain.limits import DEFAULT_LIMITS, MIB, Limits
 from app.domain.ports import Command, Placement, Support
 from app.domain.verdict import judge
+from app.executions.files import layout
 from app.executors.modal import loopback
 from app.executors.modal.credentials import Token
 from app.executors.modal.executor import ModalExecutor, ModalOptions
@@ -135,8 +136,9 @@ def _is_ready(executor: ModalExecutor, boxes: int) -> bool:
 
 def command_for(language: Language) -> Command:
     """Start the program's one file."""
+    sources = layout(language, Program(language=language.id, source="")).sources
     return Command(
-        arguments=language.run(language.sources(""), LIMITS),
+        arguments=language.run(sources, LIMITS),
         environment=language.environment(LIMITS),
     )
 
