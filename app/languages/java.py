@@ -1,9 +1,20 @@
 """Java, by a JDK from the host's packages."""
 
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from app.domain.language import BUILD, FOLDER, ImageNeeds, Language, NotFound, Sources, Toolchain
+from app.domain.language import (
+    BUILD,
+    FOLDER,
+    ImageNeeds,
+    Language,
+    Mount,
+    NotFound,
+    Sources,
+    Toolchain,
+)
 from app.domain.limits import MIB, Limits
 from app.languages._host import chosen
 
@@ -21,13 +32,15 @@ _PUBLIC = re.compile(
 def find(executable: Path | None) -> Toolchain:
     """Find the newest JDK; a run-time alone does not compile."""
     if executable is not None:
-        return chosen(executable)
+        named = chosen(executable)
+        return replace(named, mounts=(*named.mounts, *_configuration(named.executable)))
     # Debian keeps links to the same under other names.
     found = {path.resolve().parent / "java" for path in _JDKS.glob("*/bin/javac")}
     if not found:
         message = "there is no JDK; `apt install default-jdk-headless` brings one"
         raise NotFound(message)
-    return Toolchain(executable=max(found, key=_version))
+    java = max(found, key=_version)
+    return Toolchain(executable=java, mounts=tuple(_configuration(java)))
 
 
 def file_name(text: str) -> str | None:
@@ -43,8 +56,17 @@ def main_class(sources: Sources) -> str:
     return f"{package[1]}.{name}" if package else name
 
 
+def _configuration(java: Path) -> Iterator[Mount]:
+    """Debian keeps a JDK's configuration in /etc, and no JVM lives long without it."""
+    security = (java.parent.parent / "conf" / "security" / "java.security").resolve()
+    if security.is_relative_to("/etc"):
+        folder = Path("/etc", security.parts[2])
+        yield Mount(source=folder, target=folder)
+
+
 def _version(java: Path) -> int:
-    return max(map(int, re.findall(r"\d+", java.parent.parent.name)), default=0)
+    found = re.search(r"\d+", java.parent.parent.name)  # the first: the other is of `amd64`
+    return int(found[0]) if found else 0
 
 
 def _run(sources: Sources, limits: Limits) -> tuple[str, ...]:

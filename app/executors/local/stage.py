@@ -125,6 +125,10 @@ class Stage:
             (etc / name).write_text(text)
         for name in HOST_ETC:
             _mount_point(Path("/etc") / name, etc / name)
+        for source in self._sources:
+            if source.is_relative_to("/etc"):
+                # A toolchain's configuration is shown in an /etc that is read-only by then.
+                _mount_point(source, self.path / source.relative_to("/"))
         inside = self.path / "greenroom"
         (inside / "scratch").mkdir(parents=True)
         _compile(Path(__file__).with_name("init.py"), inside / INIT)
