@@ -32,8 +32,8 @@ from app.executors.modal.loopback import LoopbackModal
 from app.executors.modal.publish import publish
 from app.languages import all_languages
 
-LANGUAGES = all_languages()
-PYTHON = LANGUAGES["PYTHON"]
+PYTHON = all_languages()["PYTHON"]
+LANGUAGES = {PYTHON.id: PYTHON}
 CREATE_LATENCY = 2.5  # s
 RATES = (1.0, 2.0, 4.0)  # runs a second
 console = Console(stderr=True)
@@ -185,7 +185,10 @@ async def _hello(executor: ModalExecutor) -> float:
     began = time.perf_counter()
     async with executor.sandbox(PYTHON, DEFAULT_LIMITS) as sandbox:
         await sandbox.write({PYTHON.source_name: PYTHON.example.encode()})
-        await sandbox.run(Command(), listen)
+        sources = PYTHON.sources(PYTHON.example)
+        arguments = PYTHON.run(sources, DEFAULT_LIMITS)
+        environment = PYTHON.environment(DEFAULT_LIMITS)
+        await sandbox.run(Command(arguments=tuple(arguments), environment=environment), listen)
     if said != b"Hello, world!\n":
         message = f"not the expected output: {bytes(said)!r}"
         raise RuntimeError(message)

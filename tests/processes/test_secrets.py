@@ -25,7 +25,8 @@ time.sleep(3600)
 """
 
 
-TOOLS = {each.image.executable: each.find(None) for each in all_languages().values()}
+PYTHON = all_languages()["PYTHON"]
+TOOLS = {PYTHON.image.executable: PYTHON.find(None)}
 
 
 @pytest.fixture
