@@ -12,15 +12,18 @@ from fastapi.middleware.cors import CORSMiddleware
 from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
 
 from app.api.context import Services
 from app.api.doors import LOCAL_ORIGIN, Doors
 from app.api.http import GraphQLView
 from app.api.metrics import metrics
+from app.api.operations import Operations
 from app.api.page import GraphiQLFiles
 from app.api.requestlog import RequestLog
 from app.api.schema import schema
+from app.api.socket import GraphQLSocket
+from app.api.streams import Streams
 from app.domain.errors import Check
 from app.domain.language import NotFound, Toolchain
 from app.domain.ports import Executor
@@ -169,11 +172,13 @@ def _nothing(_: Settings, __: Store) -> AbstractAsyncContextManager[Executor]:
 
 def create_app(settings: Settings, services: Services) -> FastAPI:
     """Return the application around services that are open for as long as it serves."""
-    view = GraphQLView(schema, services, max_body=settings.max_body, has_page=settings.graphiql)
+    operations, streams = Operations(schema, services), services.streams
+    view = GraphQLView(operations, streams, max_body=settings.max_body, has_page=settings.graphiql)
     app = FastAPI(
         openapi_url=None,
         routes=[
             Route("/graphql", view),
+            WebSocketRoute("/graphql", GraphQLSocket(operations, streams)),
             Mount("/graphiql", GraphiQLFiles()),
             Route("/healthz", _is_up),
             Route("/readyz", partial(_is_ready, services)),
@@ -244,6 +249,7 @@ async def open_services(
                 pulse=pulse,
                 vigil=vigil,
                 languages=LANGUAGES,
+                streams=Streams(settings.max_subscribers),
             )
     finally:
         await to_thread.run_sync(products.close)

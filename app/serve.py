@@ -13,7 +13,9 @@ import anyio.abc
 import anyio.to_thread
 import uvicorn
 from pydantic import ValidationError
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from app.api.context import Services
 from app.domain.errors import ExecutorError
 from app.domain.ports import Executor
 from app.executions.service import ExecutionService
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 
 _BACKLOG = 2048
 _KEEP_ALIVE = 65  # s; longer than the idle limit of common proxies, so that they hang up first
+_MOST_MESSAGE = 1024 * 1024  # bytes that a client may send at once over a WebSocket
+_PING_EVERY = 15.0  # s; the same again, and a client that does not answer is gone
 _LAST_ANSWERS = 5  # s; programs have ended by then, and what is left is to send
 
 
@@ -44,15 +48,27 @@ class Refused(Exception):
     """The server does not start; the message says what to do."""
 
 
+class Socket(WebSocketsSansIOProtocol):
+    """A WebSocket whose client must answer pings, or lose what it has not read.
+
+    uvicorn would wait until the unread rest is sent, which is for ever.
+    """
+
+    def keepalive_timeout(self) -> None:
+        """Hang up on a client that does not answer."""
+        super().keepalive_timeout()
+        self.transport.abort()
+
+
 class _Server(uvicorn.Server):
     """Drains before it hangs up, so that whoever waits for a program gets an answer.
 
     It leaves signals to us: it would raise them again when it has ended, and cut the drain.
     """
 
-    def __init__(self, config: uvicorn.Config, executions: ExecutionService) -> None:
+    def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)
-        self._executions = executions
+        self._executions, self._streams = services.executions, services.streams
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -70,6 +86,8 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         log.info("stopping: running programs may end; a second signal does not wait for them")
         await self._executions.close()
+        # Subscribers have heard of the end of every program; there is nothing more to hear.
+        self._streams.stopped.set()
         await super().shutdown(sockets)
 
     def obey(self) -> None:
@@ -108,6 +126,12 @@ async def serve_forever(settings: Settings, *, execute: bool = True) -> None:
                 create_app(settings, services),
                 # httptools keeps headers without end: 200 MB of one request, when tried.
                 http="h11",
+                ws=Socket,
+                ws_max_size=_MOST_MESSAGE,
+                ws_ping_interval=_PING_EVERY,
+                ws_ping_timeout=_PING_EVERY,
+                # A quarter of a MiB for each socket, and output is small.
+                ws_per_message_deflate=False,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -116,8 +140,7 @@ async def serve_forever(settings: Settings, *, execute: bool = True) -> None:
                 timeout_keep_alive=_KEEP_ALIVE,
                 timeout_graceful_shutdown=_LAST_ANSWERS,
             )
-            executions = services.executions
-            await _serve(_Server(config, executions), executions.executor, listener)
+            await _serve(_Server(config, services), services.executions.executor, listener)
     log.info("stopped")
 
 

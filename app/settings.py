@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     lease: Seconds = Field(
         15.0, description="How long a process may be silent before others take over its programs."
     )
+    max_subscribers: int = Field(
+        1000, ge=0, description="WebSockets and event streams at one time."
+    )
     interactive_idle: Seconds = Field(
         120.0, description="How long an interactive program may wait with nothing happening."
     )

@@ -22,9 +22,10 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
-from app.domain.execution import Output
+from app.domain.execution import Output, Program
 from app.domain.limits import DEFAULT_LIMITS
 from app.domain.ports import Command, Placement
+from app.executions.files import layout
 from app.executors.modal.credentials import Token
 from app.executors.modal.executor import ModalExecutor, ModalOptions
 from app.executors.modal.images import recipe_for
@@ -185,7 +186,7 @@ async def _hello(executor: ModalExecutor) -> float:
     began = time.perf_counter()
     async with executor.sandbox(PYTHON, DEFAULT_LIMITS) as sandbox:
         await sandbox.write({PYTHON.source_name: PYTHON.example.encode()})
-        sources = PYTHON.sources(PYTHON.example)
+        sources = layout(PYTHON, Program(language=PYTHON.id, source=PYTHON.example)).sources
         arguments = PYTHON.run(sources, DEFAULT_LIMITS)
         environment = PYTHON.environment(DEFAULT_LIMITS)
         await sandbox.run(Command(arguments=tuple(arguments), environment=environment), listen)

@@ -8,6 +8,8 @@ import strawberry
 from strawberry.dataloader import DataLoader
 
 from app.api.errors import BadArgumentError
+from app.api.streams import Streams
+from app.domain.events import Event, OutputWritten
 from app.domain.execution import Compilation, Execution, Program, Stream, Transcript
 from app.domain.language import Language
 from app.domain.limits import MIB, describe_size
@@ -35,6 +37,7 @@ class Services:
     pulse: Pulse
     vigil: Vigil
     languages: Mapping[str, Language]
+    streams: Streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,10 @@ class Context:
         self.eraser = services.eraser
         self.pulse, self.vigil = services.pulse, services.vigil
         self.languages = services.languages
+        self.renew()
+
+    def renew(self) -> None:
+        """Forget what was loaded and counted: each event of a subscription is an answer."""
         self.records: DataLoader[UUID, Execution | None] = DataLoader(self._load_executions)
         self.programs: DataLoader[UUID, Program | None] = DataLoader(self._load_programs)
         self.compilations: DataLoader[UUID, Compilation | None] = DataLoader(
@@ -77,6 +84,20 @@ class Context:
                 "ask for fewer, or use `maxBytes`."
             )
             raise BadArgumentError(message)
+
+    async def events(self, id: UUID, after: int, limit: int) -> Sequence[Event]:
+        """Return a slice of what happened to an execution, and count it as a part of the answer.
+
+        Raises:
+            BadArgumentError: the answer would be too large.
+        """
+        self._count([id])
+        page = await self.history.events(self.owner, id, after=after, limit=limit)
+        events = page.events if page else ()
+        for event in events:
+            if isinstance(event, OutputWritten):
+                self.allow(len(event.output.data))
+        return events
 
     async def _load_executions(self, ids: Sequence[UUID]) -> list[Execution | None]:
         found = await self.history.executions(self.owner, ids)
@@ -103,7 +124,7 @@ class Context:
     def _count(self, ids: Sequence[UUID]) -> None:
         self._read += len(ids)
         if self._read > MOST_READ:
-            message = "One request may ask for programs and output of 100 executions at most."
+            message = "One answer may hold programs, output and events of 100 executions at most."
             raise BadArgumentError(message)
 
 

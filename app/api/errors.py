@@ -26,6 +26,14 @@ class BadArgumentError(GraphQLError):
         super().__init__(message, extensions={"code": UserErrorCode.INVALID_INPUT.value})
 
 
+class NoSuchExecutionError(GraphQLError):
+    """A subscription to what is not there, or not the caller's."""
+
+    def __init__(self) -> None:
+        message = "There is no execution with this id."
+        super().__init__(message, extensions={"code": UserErrorCode.NOT_FOUND.value})
+
+
 @strawberry.enum(description="What kind of mistake a `UserError` is about.")
 class UserErrorCode(Enum):
     INVALID_INPUT = enum_value("INVALID_INPUT", description="See `InvalidInput`.")
@@ -36,6 +44,9 @@ class UserErrorCode(Enum):
     SERVER_BUSY = enum_value("SERVER_BUSY", description="See `ServerBusy`.")
     NOT_FOUND = enum_value("NOT_FOUND", description="See `NotFound`.")
     NOT_RUNNING = enum_value("NOT_RUNNING", description="See `NotRunning`.")
+    NOT_INTERACTIVE = enum_value("NOT_INTERACTIVE", description="See `NotInteractive`.")
+    INPUT_CLOSED = enum_value("INPUT_CLOSED", description="See `InputClosed`.")
+    INPUT_BUFFER_FULL = enum_value("INPUT_BUFFER_FULL", description="See `InputBufferFull`.")
     IDEMPOTENCY_CONFLICT = enum_value(
         "IDEMPOTENCY_CONFLICT", description="See `IdempotencyConflict`."
     )
@@ -87,6 +98,21 @@ class NotRunning(UserError):
     pass
 
 
+@strawberry.type(description="The execution was not submitted with `interactive: true`.")
+class NotInteractive(UserError):
+    pass
+
+
+@strawberry.type(description="The execution's input was closed before, with `eof: true`.")
+class InputClosed(UserError):
+    pass
+
+
+@strawberry.type(description="The program has not read what was sent before.")
+class InputBufferFull(UserError):
+    pass
+
+
 @strawberry.type(description="The `idempotencyKey` was used for another input.")
 class IdempotencyConflict(UserError):
     earlier: strawberry.Private[Record]
@@ -110,9 +136,18 @@ IMPLEMENTATIONS = (
     ServerBusy,
     NotFound,
     NotRunning,
+    NotInteractive,
+    InputClosed,
+    InputBufferFull,
     StillRunning,
     IdempotencyConflict,
 )
+
+
+def not_found() -> UserError:
+    """Say that an id stands for nothing."""
+    message = "There is no execution with this id."
+    return NotFound(code=UserErrorCode.NOT_FOUND, message=message, path=["id"])
 
 
 def user_errors(rejected: domain.Rejected) -> list[UserError]:

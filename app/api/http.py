@@ -1,30 +1,32 @@
 """GraphQL over HTTP, and the page for browsers on the same address."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-from strawberry.schema import Schema
 from strawberry.schema.exceptions import InvalidOperationTypeError
-from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
 
-from app.api.context import Context, Services
-from app.api.guards import apology, mask, note
+from app.api.guards import apology, note
+from app.api.operations import Operations, Result, is_request_error
 from app.api.page import graphiql_page
 from app.api.requests import (
     JSON_TYPE,
+    MULTIPART_TYPE,
     RESPONSE_TYPE,
     BadRequestError,
     GraphQLRequest,
-    negotiate,
+    acceptable,
     read_get,
     read_post,
     wants_html,
 )
+from app.api.streaming import FRAMINGS, StreamedResponse
+from app.api.streams import Streams
 
 ALLOWED_METHODS = "GET, POST"
 
@@ -33,9 +35,9 @@ class GraphQLView:
     """Answers everything at `/graphql`: an endpoint for Starlette's router."""
 
     def __init__(
-        self, schema: Schema, services: Services, *, max_body: int, has_page: bool
+        self, operations: Operations, streams: Streams, *, max_body: int, has_page: bool
     ) -> None:
-        self._schema, self._services = schema, services
+        self._operations, self._streams = operations, streams
         self._max_body, self._has_page = max_body, has_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,59 +52,61 @@ class GraphQLView:
             return await graphiql_page() if self._has_page else _no_page()
         if request.method == "OPTIONS":
             return Response(status_code=HTTPStatus.NO_CONTENT, headers={"Allow": ALLOWED_METHODS})
-        kind = negotiate(accept)
-        if kind is None:
+        kinds = acceptable(accept)
+        if not kinds:
             message = f"This endpoint answers with {RESPONSE_TYPE} or {JSON_TYPE}."
             return _failure(HTTPStatus.NOT_ACCEPTABLE, message)
+        kind = next((kind for kind in kinds if kind not in FRAMINGS), JSON_TYPE)
         try:
-            return await self._answer(request, kind)
+            return await self._answer(await self._read(request), kinds)
         except BadRequestError as error:
             return _failure(error.status, error.message, kind, error.headers)
         except Exception as error:  # noqa: BLE001 - a request ends here, and it is logged
             return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, apology(note(error)), kind)
 
-    async def _answer(self, request: Request, kind: str) -> Response:
+    async def _read(self, request: Request) -> GraphQLRequest:
         match request.method:
             case "POST":
-                asked = await read_post(request, self._max_body)
+                return await read_post(request, self._max_body)
             case "GET" | "HEAD":
-                asked = read_get(request.query_params)
+                return read_get(request.query_params)
             case method:
                 message = f"{method} is not allowed here."
                 headers = {"Allow": ALLOWED_METHODS}
                 raise BadRequestError(HTTPStatus.METHOD_NOT_ALLOWED, message, headers)
-        return _response(await self._execute(asked, Context(self._services)), kind)
 
-    async def _execute(self, asked: GraphQLRequest, context: Context) -> ExecutionResult:
+    async def _answer(self, asked: GraphQLRequest, kinds: Sequence[str]) -> Response:
+        """Answer in the way that the client likes best, of those in which it can be done."""
+        ongoing = next((kind for kind in kinds if kind in FRAMINGS), None)
+        if kinds[0] == ongoing:
+            return self._stream(asked, ongoing)
         try:
-            return await self._schema.execute(
-                asked.query,
-                variable_values=asked.variables,
-                operation_name=asked.operation_name,
-                context_value=context,
-                allowed_operation_types=asked.allowed,
-            )
+            return _response(await self._operations.execute(asked), kinds[0])
         except InvalidOperationTypeError as error:
+            # Some clients accept event streams with every request, and mean subscriptions.
+            if error.operation_type is OperationType.SUBSCRIPTION and ongoing:
+                return self._stream(asked, ongoing)
             raise _wrong_operation(error.operation_type) from error
+
+    def _stream(self, asked: GraphQLRequest, kind: str) -> Response:
+        asked = replace(asked, allowed=asked.allowed | {OperationType.SUBSCRIPTION})
+        return StreamedResponse(FRAMINGS[kind], self._operations.stream(asked), self._streams)
 
 
 def _wrong_operation(operation: OperationType) -> BadRequestError:
     if operation is OperationType.MUTATION:
         message = "A mutation must be sent by POST."
         return BadRequestError(HTTPStatus.METHOD_NOT_ALLOWED, message, {"Allow": "POST"})
-    message = "This endpoint has no subscriptions."
+    message = (
+        "A subscription needs `Accept: text/event-stream`, "
+        f"`Accept: {MULTIPART_TYPE};subscriptionSpec=1.0` or a WebSocket."
+    )
     return BadRequestError(HTTPStatus.BAD_REQUEST, message)
 
 
-def _response(result: ExecutionResult, kind: str) -> Response:
-    errors = [mask(error) for error in result.errors or ()]
-    # Without data and without a path nothing was executed: the request itself was wrong.
-    is_request_error = result.data is None and not any("path" in error for error in errors)
-    body: dict[str, object] = {"errors": errors} if errors else {}
-    if not is_request_error:
-        body["data"] = result.data
-    is_bad = is_request_error and kind == RESPONSE_TYPE
-    return _json(body, kind, HTTPStatus.BAD_REQUEST if is_bad else HTTPStatus.OK)
+def _response(result: Result, kind: str) -> Response:
+    is_bad = is_request_error(result) and kind == RESPONSE_TYPE
+    return _json(result, kind, HTTPStatus.BAD_REQUEST if is_bad else HTTPStatus.OK)
 
 
 def _failure(

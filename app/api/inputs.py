@@ -13,9 +13,10 @@ from app.api.scalars import BigInt, Json
 from app.domain import history
 from app.domain.errors import InvalidInput, Problem, Rejected
 from app.domain.execution import File, Program, Status, Submission
+from app.domain.language import Language
 from app.domain.limits import Limits
 from app.domain.paths import BadPath, normalized
-from app.executions.rules import is_encodable
+from app.executions.rules import Rules, is_encodable
 
 MAX_WAIT_MS = 60_000
 DEFAULT_WAIT_MS = 15_000
@@ -138,14 +139,22 @@ class ExecuteCodeInput:
     metadata: Json | None = strawberry.field(
         default=None, description="An object of your own, given back as it is."
     )
-    wait_ms: int | None = strawberry.field(default=None, description=_WAITING)
+    interactive: bool | None = strawberry.field(
+        default=None,
+        description="Whether its input stays open for `sendInput`, until that says `eof`. Its wall "
+        "time is then bounded by another default and maximum, and by how long it may wait with "
+        "nothing happening.",
+    )
+    wait_ms: int | None = strawberry.field(
+        default=None, description=f"{_WAITING[:-1]}, or 0 if it is interactive."
+    )
     idempotency_key: str | None = strawberry.field(
         default=None,
         description="A name of your own for this run, such as a random UUID: the same input sent "
         "again with it within 24 hours gives the first execution, and does not run again.",
     )
 
-    def submission(self, owner: str, defaults: Limits) -> Submission:
+    def submission(self, owner: str, language: Language, rules: Rules) -> Submission:
         """Return what is asked for.
 
         Raises:
@@ -153,10 +162,11 @@ class ExecuteCodeInput:
         """
         if self.metadata is not None and not isinstance(self.metadata, dict):
             raise _invalid("metadata", "`metadata` must be an object.")
+        defaults = rules.defaults_for(language, interactive=bool(self.interactive))
         return Submission(
             owner=owner,
             program=Program(
-                language=self.language.value,
+                language=language.id,
                 source=self.source,
                 stdin=self._stdin(),
                 args=tuple(self.args or ()),
@@ -167,12 +177,14 @@ class ExecuteCodeInput:
             session_id=self.session_id,
             label=self.label,
             metadata=cast("dict[str, Any] | None", self.metadata),
+            interactive=bool(self.interactive),
             idempotency_key=self._key(),
         )
 
     def wait(self) -> float:
         """Return how long to wait for the end, in seconds."""
-        return _seconds(self.wait_ms)
+        # Who is to type must first know what to type into.
+        return _seconds(self.wait_ms, 0 if self.interactive else DEFAULT_WAIT_MS)
 
     def _key(self) -> str | None:
         if self.idempotency_key == "":
@@ -224,13 +236,13 @@ class RerunExecutionInput:
         return _seconds(self.wait_ms)
 
 
-def _seconds(wait_ms: int | None) -> float:
+def _seconds(wait_ms: int | None, default: int = DEFAULT_WAIT_MS) -> float:
     """Read `waitMs`.
 
     Raises:
         Rejected: it is out of range.
     """
-    wait_ms = DEFAULT_WAIT_MS if wait_ms is None else wait_ms
+    wait_ms = default if wait_ms is None else wait_ms
     if not 0 <= wait_ms <= MAX_WAIT_MS:
         raise _invalid("waitMs", f"`waitMs` must be 0 to {MAX_WAIT_MS}, not {wait_ms}.")
     return wait_ms / 1000
@@ -261,7 +273,7 @@ class ExecutionFilter:
     def domain(self) -> history.Filter:
         """Return the filter in the domain's words."""
         for name, text in (("sessionId", self.session_id), ("label", self.label)):
-            _require_text(name, text)
+            require_text(name, text)
         languages, statuses = self.language_in, self.status_in
         return history.Filter(
             statuses=None
@@ -275,7 +287,12 @@ class ExecutionFilter:
         )
 
 
-def _require_text(name: str, text: str | None) -> None:
+def require_text(name: str, text: str | None) -> None:
+    """Make sure that a text can be looked for.
+
+    Raises:
+        BadArgumentError: it cannot.
+    """
     if text is not None and ("\0" in text or not is_encodable(text)):
         message = f"`{name}` must be Unicode text without NUL or lone surrogates."
         raise BadArgumentError(message)

@@ -13,6 +13,9 @@ from strawberry.types.graphql import OperationType
 
 RESPONSE_TYPE = "application/graphql-response+json"
 JSON_TYPE = "application/json"
+EVENT_STREAM_TYPE = "text/event-stream"
+MULTIPART_TYPE = "multipart/mixed"
+_KINDS = {RESPONSE_TYPE, JSON_TYPE, EVENT_STREAM_TYPE, MULTIPART_TYPE}
 
 
 class BadRequestError(Exception):
@@ -33,17 +36,19 @@ class GraphQLRequest:
     allowed: frozenset[OperationType]
 
 
-def negotiate(accept: str | None) -> str | None:
-    """Choose the media type of the answer: by weight, then by order; None when none fits."""
-    weighted = [_weigh(part) for part in (accept or "*/*").split(",")]
-    for weight, kind in sorted(weighted, key=lambda each: -each[0]):
-        if weight <= 0:
-            continue
-        if kind in {RESPONSE_TYPE, JSON_TYPE}:
-            return kind
-        if kind in {"*/*", "application/*"}:
-            return JSON_TYPE
-    return None
+def acceptable(accept: str | None) -> list[str]:
+    """Return the media types of ours that an answer may have: by weight, then by order."""
+    parts = (accept or "*/*").split(",")
+    weighted = [(*_weigh(part), "subscriptionspec" in part.lower()) for part in parts]
+    kinds = []
+    for weight, kind, is_of_subscriptions in sorted(weighted, key=lambda each: -each[0]):
+        # Without that word, it is for a kind of answer that we do not have (`@defer`).
+        is_ours = kind in _KINDS and (kind != MULTIPART_TYPE or is_of_subscriptions)
+        if weight > 0 and is_ours:
+            kinds.append(kind)
+        elif weight > 0 and kind in {"*/*", "application/*"}:
+            kinds.append(JSON_TYPE)
+    return kinds
 
 
 def wants_html(accept: str | None) -> bool:
@@ -80,7 +85,7 @@ async def read_post(request: Request, max_bytes: int) -> GraphQLRequest:
     """
     _require_json(request.headers)
     body = await _read_body(request, max_bytes)
-    fields = _parse(body)
+    fields = parse_json(body)
     if not isinstance(fields, dict):
         _refuse("The body must be a JSON object with `query`.")
     operation_types = frozenset({OperationType.QUERY, OperationType.MUTATION})
@@ -97,8 +102,17 @@ def read_get(parameters: QueryParams) -> GraphQLRequest:
         name: parameters.get(name) for name in ("query", "operationName") if name in parameters
     }
     if parameters.get("variables"):
-        fields["variables"] = _parse(parameters["variables"].encode(errors="surrogatepass"))
+        fields["variables"] = parse_json(parameters["variables"].encode(errors="surrogatepass"))
     return _request(fields, frozenset({OperationType.QUERY}))
+
+
+def read_operation(fields: dict[str, Any]) -> GraphQLRequest:
+    """Read the payload of a message that may ask for any kind of operation.
+
+    Raises:
+        BadRequestError: it is no GraphQL request.
+    """
+    return _request(fields, frozenset(OperationType))
 
 
 def _request(fields: dict[str, Any], allowed: frozenset[OperationType]) -> GraphQLRequest:
@@ -144,7 +158,12 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
     return bytes(body)
 
 
-def _parse(text: bytes) -> Any:
+def parse_json(text: bytes) -> Any:
+    """Read JSON.
+
+    Raises:
+        BadRequestError: it is none, or nested too deeply.
+    """
     try:
         return json.loads(text.decode(), parse_constant=_no_constant)
     except RecursionError:

@@ -12,12 +12,13 @@ from app.api.enums import ExecutionOrder
 from app.api.erasing import DeleteExecutionsInput, DeleteExecutionsPayload
 from app.api.errors import (
     IMPLEMENTATIONS,
-    NotFound,
     NotRunning,
     UserError,
     UserErrorCode,
+    not_found,
     user_errors,
 )
+from app.api.events import EVENTS
 from app.api.guards import OneOperation
 from app.api.history import DEFAULT_PAGE, ExecutionConnection, ExecutionStats, window
 from app.api.ids import decode_id
@@ -29,7 +30,9 @@ from app.api.inputs import (
 )
 from app.api.scalars import SCALARS
 from app.api.service import Health, ServiceLimits, look_at_health
+from app.api.subscription import Subscription
 from app.api.types import CancelExecutionPayload, ExecuteCodePayload, Execution, Language, Node
+from app.api.typing_in import SendInputInput, SendInputPayload, send_input
 from app.domain import history
 from app.domain.errors import Rejected
 from app.domain.execution import Execution as ExecutionRecord
@@ -51,7 +54,7 @@ Sorted = Annotated[ExecutionOrder | None, strawberry.argument(description="How t
 Run = Annotated[ExecuteCodeInput, strawberry.argument(description="What to run, and how.")]
 Repeat = Annotated[RerunExecutionInput, strawberry.argument(description="What to run again.")]
 Stop = Annotated[CancelExecutionInput, strawberry.argument(description="What to stop.")]
-
+Type = Annotated[SendInputInput, strawberry.argument(description="What to type, and where.")]
 Erase = Annotated[DeleteExecutionsInput, strawberry.argument(description="What to erase.")]
 
 
@@ -134,9 +137,7 @@ class Mutation:
         try:
             wait = input.wait()
             language = info.context.languages[input.language.value]
-            submission = input.submission(
-                info.context.owner, executions.rules.defaults_for(language)
-            )
+            submission = input.submission(info.context.owner, language, executions.rules)
             return await _execute(info, submission, wait)
         except Rejected as rejected:
             return ExecuteCodePayload(execution=None, errors=user_errors(rejected))
@@ -149,7 +150,7 @@ class Mutation:
         context, id = info.context, decode_id(input.id)
         submission = await again(context.history, context.owner, id) if id else None
         if submission is None:
-            return ExecuteCodePayload(execution=None, errors=[_not_found()])
+            return ExecuteCodePayload(execution=None, errors=[not_found()])
         try:
             return await _execute(info, submission, input.wait())
         except Rejected as rejected:
@@ -166,6 +167,13 @@ class Mutation:
         )
 
     @strawberry.mutation(
+        description="Type into a program that was submitted as interactive. Pieces arrive in the "
+        "order in which they were accepted; one that is sent before it has begun waits for it."
+    )
+    async def send_input(self, info: Info, input: Type) -> SendInputPayload:
+        return await send_input(info, input)
+
+    @strawberry.mutation(
         description="Erase executions with their programs, input and output; what still runs is "
         "stopped first. Nothing of them is left in the database."
     )
@@ -179,16 +187,11 @@ class Mutation:
 
 def _cancel_errors(found: ExecutionRecord | None) -> list[UserError]:
     if found is None:
-        return [_not_found()]
+        return [not_found()]
     if found.status is Status.CANCELLED:
         return []
     message = f"The execution cannot be stopped here: it is {found.status}."
     return [NotRunning(code=UserErrorCode.NOT_RUNNING, message=message, path=["id"])]
-
-
-def _not_found() -> UserError:
-    message = "There is no execution with this id."
-    return NotFound(code=UserErrorCode.NOT_FOUND, message=message, path=["id"])
 
 
 class Schema(strawberry.Schema):
@@ -205,7 +208,8 @@ class Schema(strawberry.Schema):
 schema = Schema(
     query=Query,
     mutation=Mutation,
-    types=IMPLEMENTATIONS,
+    subscription=Subscription,
+    types=(*IMPLEMENTATIONS, *EVENTS),
     extensions=[OneOperation],
     config=StrawberryConfig(scalar_map=SCALARS),
 )

@@ -4,10 +4,10 @@ import strawberry
 
 from app.api.context import Info
 from app.api.enums import Accounting, HealthStatus
+from app.api.figures import Limits
 from app.api.history import MAX_PAGE, milliseconds
 from app.api.inputs import DEFAULT_WAIT_MS, MAX_WAIT_MS
 from app.api.scalars import BigInt
-from app.api.types import Limits
 from app.domain.ports import Executor, PoolFigures
 from app.executions.rules import Rules
 from app.executions.slots import Occupancy

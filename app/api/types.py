@@ -1,19 +1,21 @@
 """The public types of an execution, each with a way from the domain."""
 
-import base64
 from datetime import datetime
 from typing import Annotated
 
 import strawberry
 
+from app.api.compilation import CompilePhase
 from app.api.context import Info, Wanted
 from app.api.enums import ExecutionStatus, LanguageId, TimeLimitKind
 from app.api.errors import UserError
+from app.api.events import DEFAULT_EVENTS, AfterEvent, EventType, FirstEvents, past_events
+from app.api.figures import Limits, ResourceUsage
+from app.api.files import File
 from app.api.ids import encode_id
 from app.api.output import MaxBytes, OutputStream, enough, read
 from app.api.scalars import BigInt, Json
 from app.domain import execution as domain
-from app.domain import limits
 from app.domain.language import Language as DomainLanguage
 from app.domain.ports import Support
 
@@ -61,126 +63,6 @@ class Language:
         )
 
 
-@strawberry.type(description="What a program may use.")
-class Limits:
-    wall_time_ms: int = strawberry.field(description="By the clock, in milliseconds.")
-    cpu_time_ms: int = strawberry.field(
-        description="Of all processors and processes together, in milliseconds."
-    )
-    memory_bytes: BigInt = strawberry.field(
-        description="Of all processes together, files in memory included."
-    )
-    output_bytes: BigInt = strawberry.field(
-        description="For standard output and standard error each."
-    )
-    processes: int = strawberry.field(description="Processes and threads at one time.")
-    disk_bytes: BigInt = strawberry.field(description="For `/box` and `/tmp` together.")
-
-    @classmethod
-    def of(cls, of: limits.Limits) -> "Limits":
-        """Translate."""
-        return cls(
-            wall_time_ms=round(of.wall_time * 1000),
-            cpu_time_ms=round(of.cpu_time * 1000),
-            memory_bytes=BigInt(of.memory),
-            output_bytes=BigInt(of.output),
-            processes=of.processes,
-            disk_bytes=BigInt(of.disk),
-        )
-
-
-@strawberry.type(description="What a program has used.")
-class ResourceUsage:
-    wall_time_ms: float = strawberry.field(description="By the clock, from its start to its end.")
-    cpu_time_ms: float = strawberry.field(description="Of all its processes together.")
-    peak_memory_bytes: BigInt = strawberry.field(
-        description="The most at one time, of all its processes together."
-    )
-    core_seconds: float = strawberry.field(
-        description="What it cost: processors kept for it times seconds, or CPU time if that is "
-        "more. Where none are kept for it, its CPU time."
-    )
-    gib_seconds: float = strawberry.field(
-        description="Likewise of memory: what was kept for it, or its peak if that is more, in GiB "
-        "times seconds."
-    )
-
-    @classmethod
-    def of(cls, usage: domain.Usage) -> "ResourceUsage":
-        """Translate."""
-        return cls(
-            wall_time_ms=round(usage.wall_time * 1000, 3),
-            cpu_time_ms=round(usage.cpu_time * 1000, 3),
-            peak_memory_bytes=BigInt(usage.peak_memory),
-            core_seconds=round(usage.core_seconds, 6),
-            gib_seconds=round(usage.gib_seconds, 6),
-        )
-
-
-@strawberry.type(description="A file of a program.")
-class File:
-    data: strawberry.Private[bytes]
-    path: str = strawberry.field(description="Relative to the program's folder, normalised.")
-
-    @strawberry.field(description="What is in it as text, invalid bytes as U+FFFD.")
-    def text(self, info: Info, max_bytes: MaxBytes = None) -> str:
-        return read(info, self.data, max_bytes)
-
-    @strawberry.field(description="What is in it as bytes.")
-    def base64(self, info: Info) -> str:
-        info.context.allow(len(self.data) * 4 // 3)
-        return base64.b64encode(self.data).decode()
-
-    @strawberry.field(description="How many bytes are in it.")
-    def byte_size(self) -> BigInt:
-        return BigInt(len(self.data))
-
-
-@strawberry.type(description="How a program was compiled.")
-class CompilePhase:
-    compilation: strawberry.Private[domain.Compilation]
-    status: ExecutionStatus = strawberry.field(
-        description="How the compiler ended: SUCCEEDED, FAILED, CRASHED or with a limit exceeded."
-    )
-    exit_code: int | None = strawberry.field(description="Null unless the compiler exited.")
-    message: str | None = strawberry.field(
-        description="What is wrong when a compiler ended well without a program to run."
-    )
-    is_cached: bool = strawberry.field(
-        description="Whether an equal program of yours had been compiled before, so that nothing "
-        "had to be done; the messages are those of that time."
-    )
-
-    @classmethod
-    def of(cls, compilation: domain.Compilation) -> "CompilePhase":
-        """Translate."""
-        outcome = compilation.outcome
-        return cls(
-            compilation=compilation,
-            status=ExecutionStatus(outcome.status),
-            exit_code=outcome.exit_code,
-            message=outcome.message,
-            is_cached=compilation.is_cached,
-        )
-
-    @strawberry.field(
-        description="What the compiler wrote to standard output: its beginning and its end."
-    )
-    def stdout(self, info: Info) -> str:
-        return read(info, self.compilation.stdout, None)
-
-    @strawberry.field(
-        description="What the compiler wrote to standard error: its beginning and its end."
-    )
-    def stderr(self, info: Info) -> str:
-        return read(info, self.compilation.stderr, None)
-
-    @strawberry.field(description="What the compiler has used; null when nothing had to be done.")
-    def usage(self) -> ResourceUsage | None:
-        usage = self.compilation.outcome.usage
-        return ResourceUsage.of(usage) if usage else None
-
-
 @strawberry.type(description="One run of a program.")
 class Execution(Node):
     record: strawberry.Private[domain.Execution]
@@ -198,6 +80,9 @@ class Execution(Node):
     session_id: str | None = strawberry.field(description="As it was given.")
     label: str | None = strawberry.field(description="As it was given.")
     metadata: Json | None = strawberry.field(description="As it was given.")
+    is_interactive: bool = strawberry.field(
+        description="Whether `sendInput` can give it input while it runs."
+    )
     executor: str = strawberry.field(description="What kind of sandbox ran it.")
     attempt: int = strawberry.field(description="1, or more when it had to be run again.")
     created_at: datetime = strawberry.field(description="When it was accepted.")
@@ -221,6 +106,7 @@ class Execution(Node):
             session_id=record.session_id,
             label=record.label,
             metadata=None if record.metadata is None else Json(record.metadata),
+            is_interactive=record.interactive,
             executor=record.executor,
             attempt=record.attempt,
             created_at=record.created_at,
@@ -307,6 +193,16 @@ class Execution(Node):
     @strawberry.field(description="Its standard error as bytes.")
     async def stderr_stream(self, info: Info) -> OutputStream:
         return await self._stream(info, domain.Stream.STDERR)
+
+    @strawberry.field(
+        description="What has happened to it so far, in order: its output as it was written, both "
+        "streams together, with times. Fewer than `first` come at once when they hold more than "
+        "1 MiB of output; `executionEvents` is the same, live."
+    )
+    async def events(
+        self, info: Info, after: AfterEvent = 0, first: FirstEvents = DEFAULT_EVENTS
+    ) -> list[EventType]:
+        return await past_events(info.context, self.record.id, after, first)
 
     async def _program(self, info: Info) -> domain.Program:
         program = await info.context.programs.load(self.record.id)

@@ -1,7 +1,7 @@
 """A programming language, and where its programs are found on a host."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.domain.limits import Limits
@@ -112,6 +112,8 @@ class Language:
     """Bytes that its programs need by default, where that is more than usual."""
     environment: Environment = _nothing
     """What its run-time has to know of the limits, so that it keeps within them by itself."""
+    unbuffered: Mapping[str, str] = field(default_factory=dict)
+    """More of the environment of an interactive run, so that prompts appear at once."""
 
     @property
     def file_extension(self) -> str:

@@ -41,10 +41,11 @@ class Rules:
     interactive_wall_time: float = 1800.0
     """Seconds, instead of the other wall times: people think longer than programs compute."""
 
-    def defaults_for(self, language: Language) -> Limits:
+    def defaults_for(self, language: Language, *, interactive: bool) -> Limits:
         """Return the limits of a run that asks for nothing else."""
         wanted = max(self.defaults.memory, language.memory or 0)
-        return replace(self.defaults, memory=min(wanted, self.maximums.memory))
+        limits = replace(self.defaults, memory=min(wanted, self.maximums.memory))
+        return self._widened(limits, interactive=interactive)
 
     def maximums_for(self, *, interactive: bool) -> Limits:
         """Return what a run may ask for at most."""

@@ -41,9 +41,10 @@ async def run_program(  # noqa: PLR0913 - all that a run is
     compilation, product = await _compile(place, language, sources, files)
     if compilation and compilation.outcome.status is not Status.SUCCEEDED:
         return Exit(compilation=compilation)
+    unbuffered = {} if typed is None else language.unbuffered
     command = Command(
         arguments=(*language.run(sources, limits), *program.args),
-        environment=language.environment(limits),
+        environment={**language.environment(limits), **unbuffered},
         executable=PRODUCT if language.runs_product else None,
         stdin=program.stdin,
         typed=typed,

@@ -68,4 +68,5 @@ LANGUAGE = Language(
     example='print("Hello, world!")\n',
     find=find,
     image=ImageNeeds(executable="python3"),
+    unbuffered={"PYTHONUNBUFFERED": "1"},
 )

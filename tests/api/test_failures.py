@@ -18,7 +18,9 @@ from app.api.context import Services
 from app.api.guards import mask
 from app.api.http import GraphQLView
 from app.api.ids import decode_id
+from app.api.operations import Operations
 from app.api.schema import schema
+from app.api.streams import Streams
 from app.domain.errors import ExecutorError
 from app.domain.execution import Exit, Status
 from app.domain.ports import Emit, ExecutorState
@@ -346,7 +348,7 @@ async def test_leases_are_renewed_and_those_of_the_dead_are_ended_whatever_happe
 
 async def test_a_bug_before_any_resolver_is_masked_too(caplog: pytest.LogCaptureFixture) -> None:
     nothing = cast("Services", None)
-    view = GraphQLView(schema, nothing, max_body=1000, has_page=False)
+    view = GraphQLView(Operations(schema, nothing), Streams(1), max_body=1000, has_page=False)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(view), base_url="http://localhost"
     ) as http:

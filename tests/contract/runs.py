@@ -1,7 +1,7 @@
 """How tests run a program, and all that came out of it."""
 
 import atexit
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any
@@ -72,6 +72,7 @@ async def run(  # noqa: PLR0913 - all that a program is given
     *,
     args: Sequence[str] = (),
     stdin: bytes = b"",
+    typed: AsyncIterator[bytes] | None = None,
     heard: Callable[[Output], Awaitable[None]] | None = None,
     workshop: Workshop | None = None,
     **limits: float,
@@ -92,7 +93,7 @@ async def run(  # noqa: PLR0913 - all that a program is given
         version=executor.supports(language).version,
     )
     bounds = limits_with(**limits)
-    result.end = await run_program(place, language, program, bounds, emit, _anywhere)
+    result.end = await run_program(place, language, program, bounds, emit, _anywhere, typed)
     result.ended_at = monotonic()
     return result
 

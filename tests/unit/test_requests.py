@@ -2,7 +2,14 @@
 
 import pytest
 
-from app.api.requests import JSON_TYPE, RESPONSE_TYPE, negotiate, wants_html
+from app.api.requests import (
+    EVENT_STREAM_TYPE,
+    JSON_TYPE,
+    MULTIPART_TYPE,
+    RESPONSE_TYPE,
+    acceptable,
+    wants_html,
+)
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
@@ -28,7 +35,26 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
     ],
 )
 def test_the_answer_is_of_the_kind_that_is_wanted(accept: str | None, kind: str | None) -> None:
-    assert negotiate(accept) == kind
+    assert next(iter(acceptable(accept)), None) == kind
+
+
+URQL = f"{RESPONSE_TYPE}, {JSON_TYPE}, {EVENT_STREAM_TYPE}, multipart/mixed"
+APOLLO = f"{MULTIPART_TYPE};boundary=graphql;subscriptionSpec=1.0,{JSON_TYPE}"
+
+
+@pytest.mark.parametrize(
+    ("accept", "kinds"),
+    [
+        (URQL, [RESPONSE_TYPE, JSON_TYPE, EVENT_STREAM_TYPE]),
+        (APOLLO, [MULTIPART_TYPE, JSON_TYPE]),
+        (EVENT_STREAM_TYPE, [EVENT_STREAM_TYPE]),
+        (f"{EVENT_STREAM_TYPE};q=0.5, {JSON_TYPE}", [JSON_TYPE, EVENT_STREAM_TYPE]),
+        (f"{EVENT_STREAM_TYPE};q=0, {JSON_TYPE}", [JSON_TYPE]),
+        (MULTIPART_TYPE, []),
+    ],
+)
+def test_ways_to_stream_stand_where_the_client_put_them(accept: str, kinds: list[str]) -> None:
+    assert acceptable(accept) == kinds
 
 
 @pytest.mark.parametrize(

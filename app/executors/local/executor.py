@@ -48,6 +48,7 @@ class LocalSandbox:
             environment=_environment(self._toolchain) | dict(command.environment),
             files=self._files,
             stdin=command.stdin,
+            typed=command.typed,
             collects=command.collects,
         )
         return await self._run(start, emit)

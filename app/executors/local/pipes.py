@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
 
 import anyio
@@ -44,16 +45,25 @@ class End:
             except BlockingIOError:
                 continue
 
-    async def feed(self, data: bytes) -> None:
-        """Write everything, unless the program does not want it, and close."""
-        left = memoryview(data)
+    async def feed(self, data: bytes, typed: AsyncIterator[bytes] | None = None) -> None:
+        """Write everything, unless the program does not want it, and close.
+
+        The next piece of what is typed is asked for when the one before has been taken.
+        """
         try:
-            while left:
-                left = left[await self.write(left) :]
+            await self._write_all(data)
+            if typed is not None:
+                async for piece in typed:
+                    await self._write_all(piece)
         except BrokenPipeError:
             pass
         finally:
             self.close()
+
+    async def _write_all(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            left = left[await self.write(left) :]
 
 
 def make_pipes(ends: ExitStack, owner: int | None) -> tuple[list[End], list[End]]:

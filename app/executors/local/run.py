@@ -4,7 +4,7 @@ import contextlib
 import math
 import os
 import resource
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -40,6 +40,7 @@ class Start:
     environment: Mapping[str, str]
     files: Mapping[str, bytes] = field(default_factory=dict)
     stdin: bytes = b""
+    typed: AsyncIterator[bytes] | None = None
     collects: bool = False
 
 
@@ -72,12 +73,14 @@ class Run:
                     return end  # the limit is too low even for a start
                 raise
             async with anyio.create_task_group() as tasks:
-                # These end by themselves: when no process of the cell is left, the kernel
-                # closes the other ends of all three pipes.
-                tasks.start_soon(ours[0].feed, start.stdin)
+                # Readers end by themselves: when no process of the cell is left, the kernel
+                # closes the other ends of the pipes. Whoever waits for typing would not notice.
+                feeding = anyio.CancelScope()
+                tasks.start_soon(self._feed, feeding, ours[0], start)
                 tasks.start_soon(self._read, Stream.STDOUT, ours[1], emit)
                 tasks.start_soon(self._read, Stream.STDERR, ours[2], emit)
                 record, wall_time = await self._until_the_end(collects=start.collects)
+                feeding.cancel()
         return await self._facts(record, wall_time)
 
     async def _start(self, start: Start, stdio: list[End]) -> None:
@@ -164,6 +167,10 @@ class Run:
         if self._kill_reason is None:
             self._kill_reason = reason
         self.cell.kill()
+
+    async def _feed(self, feeding: anyio.CancelScope, end: End, start: Start) -> None:
+        with feeding:
+            await end.feed(start.stdin, start.typed)
 
     async def _read(self, stream: Stream, end: End, emit: Emit) -> None:
         left = self.limits.output
