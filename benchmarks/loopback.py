@@ -186,7 +186,8 @@ async def _hello(executor: ModalExecutor) -> float:
     began = time.perf_counter()
     async with executor.sandbox(PYTHON, DEFAULT_LIMITS) as sandbox:
         await sandbox.write({PYTHON.source_name: PYTHON.example.encode()})
-        sources = layout(PYTHON, Program(language=PYTHON.id, source=PYTHON.example)).sources
+        program = Program(language=PYTHON.id, source=PYTHON.example)
+        sources = layout(PYTHON, program).sources
         arguments = PYTHON.run(sources, DEFAULT_LIMITS)
         environment = PYTHON.environment(DEFAULT_LIMITS)
         await sandbox.run(Command(arguments=tuple(arguments), environment=environment), listen)

@@ -92,6 +92,8 @@ _LEASES = (
 _LEFT = (
     reads.EXECUTION.add_columns(
         _C.source,
+        _C.entry_point,
+        _C.files,
         _C.stdin,
         _C.args,
         _C.placement,
