@@ -1,0 +1,1 @@
+"""Clients of others, as people use them."""

@@ -1,0 +1,56 @@
+// What every client here asks, and how it tells the test what it was told.
+
+export const address = process.argv[2];
+export const argument = process.argv[3];
+export const http = `http://${address}/graphql`;
+export const ws = `ws://${address}/graphql`;
+
+export const EVENTS = `
+  subscription Events($id: ID!, $after: Int) {
+    executionEvents(id: $id, after: $after) {
+      __typename
+      sequence
+      ... on ExecutionOutput { text }
+      ... on ExecutionFinished { execution { id status } }
+    }
+  }
+`;
+export const RUN = `
+  mutation Run($input: ExecuteCodeInput!) {
+    executeCode(input: $input) {
+      execution { id status stdout }
+      errors { __typename code message }
+    }
+  }
+`;
+export const PAGE = `
+  query Page($first: Int, $after: String, $filter: ExecutionFilter) {
+    executions(first: $first, after: $after, filter: $filter) {
+      edges { cursor node { id label } }
+      pageInfo { hasNextPage hasPreviousPage startCursor endCursor }
+    }
+  }
+`;
+export const WRONG = "query Wrong { nothing }";
+
+export const hello = { language: "PYTHON", source: "print('hello')" };
+// Writes a line, waits, and writes another.
+export const slow = {
+  language: "PYTHON",
+  source: "import time\nfor i in range(5):\n    print(i, flush=True)\n    time.sleep(0.1)",
+  waitMs: 0,
+};
+
+/** Say how it went: one line of JSON. */
+export function tell(result) {
+  process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0));
+}
+
+/** What a list of events says, in short. */
+export function summary(events) {
+  return {
+    sequences: events.map((event) => event.sequence),
+    text: events.map((event) => event.text ?? "").join(""),
+    last: events.at(-1)?.execution?.status,
+  };
+}
