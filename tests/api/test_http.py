@@ -85,9 +85,7 @@ async def test_the_answer_has_the_type_that_is_wanted_most(
     assert response.json() == ANSWER
 
 
-@pytest.mark.parametrize(
-    "accept", ["image/png", f"{JSON_TYPE};q=0", "text/html;q=0.1", "nonsense"]
-)
+@pytest.mark.parametrize("accept", ["image/png", f"{JSON_TYPE};q=0", "text/html;q=0.1", "nonsense"])
 async def test_a_type_that_we_do_not_speak_is_not_acceptable(
     http: httpx.AsyncClient, accept: str
 ) -> None:
