@@ -10,6 +10,7 @@ TABS = [
     *("RunPython", "RunJavaScript", "StartOnly", "OneExecution", "History"),
     *("Statistics", "Languages", "Limits", "Health", "AnyNode"),
 ]
+SUBSCRIPTIONS = ["WatchSession", "Events"]
 
 
 REMEMBERED = """name => {
@@ -40,7 +41,7 @@ async def execute(page: Page) -> dict[str, Any]:
 async def test_the_page_has_its_policy_and_its_samples(page: Page, address: str) -> None:
     response = await page.request.get(f"{address}/graphql", headers={"Accept": "text/html"})
     assert "default-src 'none'" in response.headers["content-security-policy"]
-    assert await page.locator(".graphiql-tab-button").all_text_contents() == TABS
+    assert await page.locator(".graphiql-tab-button").all_text_contents() == TABS + SUBSCRIPTIONS
 
 
 async def test_the_button_runs_python_and_the_history_remembers(page: Page, tmp_path: Path) -> None:
@@ -71,3 +72,24 @@ async def test_the_documentation_knows_the_schema(page: Page) -> None:
     await explorer.get_by_text("Mutation", exact=True).last.click()
     await expect(explorer).to_contain_text("executeCode")
     await expect(explorer).to_contain_text("Run a program")
+
+
+async def test_a_subscription_shows_what_happens_while_it_happens(
+    page: Page, address: str, tmp_path: Path
+) -> None:
+    await choose(page, "WatchSession")
+    async with page.expect_websocket() as opened:
+        await page.locator(".graphiql-execute-button").click()
+    socket = await opened.value
+    await socket.wait_for_event("framereceived")
+    source = "import time\nprint('live', flush=True)\ntime.sleep(2)"
+    run = {"language": "PYTHON", "source": source, "sessionId": "interview-1", "waitMs": 0}
+    query = "mutation R($i: ExecuteCodeInput!) { executeCode(input: $i) { execution { id } } }"
+    body = {"query": query, "variables": {"i": run}}
+    lines = page.locator("section.result-window .view-lines")
+    await page.request.post(f"{address}/graphql", data=body)
+    await expect(lines).to_contain_text("RUNNING")
+    await expect(lines).to_contain_text("SUCCEEDED")
+    await expect(lines).to_contain_text("live\\n")
+    await page.screenshot(path=tmp_path / "subscription.png")
+    await page.locator(".graphiql-execute-button").click()  # it stops the subscription

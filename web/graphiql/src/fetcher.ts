@@ -1,14 +1,31 @@
 import type { Fetcher, FetcherOpts, FetcherParams } from "@graphiql/toolkit";
+import { type ExecutionResult, getOperationAST } from "graphql";
+import { createClient } from "graphql-ws";
 
 const ENDPOINT = "/graphql";
 
-/**
- * Send one operation and answer with its result.
- *
- * A subscription will need its own way: return an AsyncIterable when
- * `options.documentAST` holds one, and GraphiQL does the rest.
- */
-export const post = (async (operation: FetcherParams, options?: FetcherOpts) => {
+const socket = createClient({
+  url: () => new URL(ENDPOINT, location.href.replace(/^http/, "ws")).href,
+});
+
+/** Send one operation: by POST, or over a WebSocket when it subscribes. */
+export const fetcher: Fetcher = (operation, options) => {
+  const document = options?.documentAST;
+  const kind = document && getOperationAST(document, operation.operationName)?.operation;
+  return kind === "subscription" ? subscribe(operation) : post(operation, options);
+};
+
+function subscribe({ query, variables, operationName }: FetcherParams) {
+  const results = socket.iterate<Record<string, unknown>>({
+    query,
+    variables: (variables ?? {}) as Record<string, unknown>,
+    operationName,
+  });
+  // As they come over the wire: errors are objects of no class.
+  return results as AsyncIterable<ExecutionResult>;
+}
+
+async function post(operation: FetcherParams, options?: FetcherOpts): Promise<object> {
   const response = await fetch(ENDPOINT, {
     method: "POST",
     headers: {
@@ -19,7 +36,7 @@ export const post = (async (operation: FetcherParams, options?: FetcherOpts) => 
     body: JSON.stringify(operation),
   });
   return read(response);
-}) satisfies Fetcher;
+}
 
 /** A GraphQL error is JSON whatever its HTTP status; what a proxy or a crash says is not. */
 async function read(response: Response): Promise<object> {

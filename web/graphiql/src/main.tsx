@@ -10,7 +10,7 @@ import "./style.css";
 import { GraphiQL } from "graphiql";
 import { createRoot } from "react-dom/client";
 
-import { post } from "./fetcher";
+import { fetcher } from "./fetcher";
 import { sampleTabs } from "./operations";
 
 const root = document.getElementById("graphiql");
@@ -19,7 +19,7 @@ if (!root) throw new Error("index.html has no element with the id `graphiql`");
 createRoot(root).render(
   // Variables are open from the start: several samples are of no use without them.
   <GraphiQL
-    fetcher={post}
+    fetcher={fetcher}
     defaultTabs={sampleTabs}
     defaultEditorToolsVisibility="variables"
     inputValueDeprecation
