@@ -91,11 +91,7 @@ _LEASES = (
 )
 _LEFT = (
     reads.EXECUTION.add_columns(
-        _C.source,
-        _C.entry_point,
-        _C.files,
-        _C.stdin,
-        _C.args,
+        *reads.PROGRAM,
         _C.placement,
         _C.cancel_requested,
         _HAS_OUTPUT.label("has_output"),

@@ -79,7 +79,7 @@ _FIRST = (
     .subquery()
 )
 _TAKE = (
-    reads.EXECUTION.add_columns(_C.source, _C.stdin, _C.args, _C.entry_point, _C.files)
+    reads.EXECUTION.add_columns(*reads.PROGRAM)
     .join(_FIRST, _FIRST.c.id == _C.id)
     .where(_WAITS)
     .order_by(_FIRST.c.score, _FIRST.c.turn_at, _FIRST.c.id)

@@ -54,15 +54,14 @@ NAMED = (
     ExecutionRow.id.in_(bindparam("ids", expanding=True)),
 )
 _NAMED_EXECUTIONS = EXECUTION.where(*NAMED)
-_NAMED_PROGRAMS = select(
-    ExecutionRow.id,
-    ExecutionRow.language,
+PROGRAM = (
     ExecutionRow.source,
     ExecutionRow.stdin,
     ExecutionRow.args,
     ExecutionRow.entry_point,
     ExecutionRow.files,
-).where(*NAMED)
+)
+_NAMED_PROGRAMS = select(ExecutionRow.id, ExecutionRow.language, *PROGRAM).where(*NAMED)
 _NAMED_COMPILATIONS = select(ExecutionRow.id, ExecutionRow.compilation).where(*NAMED)
 
 
