@@ -2,6 +2,7 @@
 
 import gc
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,6 @@ async def test_a_query_is_answered(http: httpx.AsyncClient) -> None:
         (f"{RESPONSE_TYPE}, application/graphql+json, text/event-stream", RESPONSE_TYPE),  # urql
         (f"{JSON_TYPE}, {RESPONSE_TYPE}", JSON_TYPE),
         (f"{JSON_TYPE};q=0.5, {RESPONSE_TYPE};q=0.6", RESPONSE_TYPE),
-        (f"text/event-stream, {JSON_TYPE}", JSON_TYPE),
         ("APPLICATION/JSON", JSON_TYPE),
         (f"text/html;q=0.9, {JSON_TYPE}", JSON_TYPE),
         (",, ;q=1 ,*/*;q=0.1", JSON_TYPE),
@@ -324,9 +324,11 @@ def hostile_documents() -> Iterator[tuple[str, str]]:
 async def test_a_hostile_document_costs_little(
     http: httpx.AsyncClient, name: str, query: str
 ) -> None:
+    began = time.thread_time()
     response = await post(http, {"query": query})
     assert response.status_code == 200, name
-    assert response.elapsed.total_seconds() < 2  # 0.2 on a quiet machine
+    # Of this thread, which serves and asks: 0.2 s at the most where it was tried.
+    assert time.thread_time() - began < 2
     assert len(response.content) < 200_000
 
 
