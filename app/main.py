@@ -57,6 +57,8 @@ def local_executor(settings: Settings) -> LocalExecutor:
         LANGUAGES,
         interpreter=LANGUAGES["PYTHON"].find(None),
         executables=settings.executables,
+        keeps_warm=settings.warm_cells == "auto",
+        defaults=settings.rules.defaults,
     )
 
 

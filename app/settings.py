@@ -89,6 +89,11 @@ class Settings(BaseSettings):
         _RULES.interactive_wall_time,
         description="Wall time of an interactive program: default and highest.",
     )
+    warm_cells: Literal["auto", "0"] = Field(
+        "auto",
+        description="Whether local cells with an interpreter that is up wait for programs; "
+        "with `0` each program starts its own.",
+    )
     drain: Seconds = Field(10.0, description="How long a stopping server lets programs end.")
     retention_days: Annotated[float, Field(gt=0, le=36_500)] | None = Field(
         None, description="After how many days executions are erased; unset: never."

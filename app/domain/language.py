@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 from app.domain.limits import Limits
@@ -51,6 +52,13 @@ class ImageNeeds:
     """Python packages."""
     commands: tuple[str, ...] = ()
     """Shell commands, after the packages."""
+
+
+class Runtime(Enum):
+    """An interpreter that can be started before its program is there."""
+
+    CPYTHON = "CPython"
+    NODE = "Node"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +116,8 @@ class Language:
     image: ImageNeeds
     names: Callable[[str], str | None] = _as_usual
     """The file name that a program's text demands, if it does."""
+    runtime: Runtime | None = None
+    """What runs its programs, where the executor may start it ahead."""
     memory: int | None = None
     """Bytes that its programs need by default, where that is more than usual."""
     environment: Environment = _nothing

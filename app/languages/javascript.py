@@ -1,6 +1,6 @@
 """JavaScript, by Node."""
 
-from app.domain.language import Language
+from app.domain.language import Language, Runtime
 from app.languages import _node
 
 LANGUAGE = Language(
@@ -14,4 +14,5 @@ LANGUAGE = Language(
     example='console.log("Hello, world!");\n',
     find=_node.find,
     image=_node.IMAGE,
+    runtime=Runtime.NODE,
 )

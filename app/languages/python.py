@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from app.domain.language import ImageNeeds, Language, Mount, NotFound, Toolchain
+from app.domain.language import ImageNeeds, Language, Mount, NotFound, Runtime, Toolchain
 
 _PROBE = """
 import json, sys, sysconfig
@@ -67,6 +67,7 @@ LANGUAGE = Language(
     version_pattern=r"Python (\S+)",
     example='print("Hello, world!")\n',
     find=find,
+    runtime=Runtime.CPYTHON,
     image=ImageNeeds(executable="python3"),
     unbuffered={"PYTHONUNBUFFERED": "1"},
 )

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def living(uid: int) -> list[str]:
-    """Name every process of our cells that runs under a uid, zombies included."""
-    return [
-        name for pid in _pids() if (name := _describe(pid)).startswith(f"{uid} ") and _is_ours(pid)
-    ]
+def living(uid: int) -> dict[int, str]:
+    """Name every process of our cells that runs under a uid, zombies included, by its pid."""
+    named = ((pid, _describe(pid)) for pid in _pids())
+    return {int(pid): name for pid, name in named if name.startswith(f"{uid} ") and _is_ours(pid)}
 
 
 def _is_ours(pid: str) -> bool:

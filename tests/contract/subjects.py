@@ -4,9 +4,11 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 import pytest
+from anyio import to_thread
 from pydantic import SecretStr
 
 from app.domain.language import NotFound
@@ -19,6 +21,7 @@ from app.executors.modal.executor import ModalExecutor, ModalOptions
 from app.executors.modal.loopback import LoopbackModal
 from app.languages import all_languages
 from tests.contract.host import living
+from tests.contract.waiting import at_rest, pids
 from tests.wire.adapter import Ledger, executor_on, pinned_client, until_ready
 
 LANGUAGES = all_languages()
@@ -39,19 +42,29 @@ class Subject:
 
 
 @asynccontextmanager
-async def local() -> AsyncIterator[Subject]:
+async def local(*, keeps_warm: bool = True) -> AsyncIterator[Subject]:
     """Open the embedded sandbox, as root under a uid that nobody else on this host has."""
-    executor = LocalExecutor(LANGUAGES, interpreter=LANGUAGES["PYTHON"].find(None))
+    executor = await to_thread.run_sync(partial(_made, keeps_warm=keeps_warm))
     uid = os.geteuid()
     if executor._stage.uid is not None:
         uid = executor._stage.uid = _UIDS_FOR_TESTS + os.getpid()
-    others = set(living(uid))
+    others = set(living(uid).values())
 
     async def survivors() -> list[str]:
-        return [each for each in living(uid) if each not in others]
+        await at_rest(executor)
+        known = await to_thread.run_sync(pids, executor)
+        return [
+            each for pid, each in living(uid).items() if each not in others and pid not in known
+        ]
 
     async with executor:
+        assert not keeps_warm or executor.keeps_warm == {"PYTHON", "JAVASCRIPT"}
         yield Subject(executor, survivors)
+
+
+def _made(*, keeps_warm: bool) -> LocalExecutor:
+    interpreter = LANGUAGES["PYTHON"].find(None)
+    return LocalExecutor(LANGUAGES, interpreter=interpreter, keeps_warm=keeps_warm)
 
 
 @asynccontextmanager
@@ -77,7 +90,7 @@ async def modal() -> AsyncIterator[Subject]:
                     with anyio.fail_after(_PATIENCE):
                         for id in used:
                             await server.state.boxes[id].ended.wait()
-                    return living(uid)
+                    return list(living(uid).values())
 
                 yield Subject(executor, survivors)
 
@@ -127,6 +140,7 @@ async def live() -> AsyncIterator[Subject]:
 IS_LIVE = os.environ.get("GREENROOM_MODAL_LIVE") == "1"
 SUBJECTS: dict[str, Callable[[], AbstractAsyncContextManager[Subject]]] = {
     "local": local,
+    "local-cold": partial(local, keeps_warm=False),
     "modal": modal,
     **({"live": live} if IS_LIVE else {}),
 }

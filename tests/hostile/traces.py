@@ -9,6 +9,7 @@ from pathlib import Path
 from app.executors.local.cgroup_v1 import CgroupsV1
 from app.executors.local.cgroup_v2 import CgroupsV2
 from app.executors.local.executor import LocalExecutor
+from tests.contract import waiting
 from tests.contract.subjects import Subject
 
 _KNOBS = ("core_pattern", "hostname", "modprobe", "randomize_va_space", "sysrq")
@@ -37,12 +38,12 @@ async def traces(subject: Subject) -> Traces:
     uid = os.geteuid() if stage.uid is None else stage.uid
     return Traces(
         processes=tuple(await subject.survivors()),
-        cgroups=frozenset(_leaves(executor)),
+        cgroups=frozenset(_leaves(executor)) - waiting.leaves(executor),
         mounts=frozenset(_mounts_of(str(uid), str(stage.path))),
         stage=frozenset(map(str, stage.path.rglob("*"))),
         files=frozenset(_files_of(uid)),
         segments=frozenset(_segments_of(uid)),
-        descriptors=_descriptors(),
+        descriptors=_descriptors() - waiting.DESCRIPTORS * len(waiting.slots(executor)),
         knobs=tuple(_knobs()),
     )
 

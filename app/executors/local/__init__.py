@@ -24,6 +24,9 @@ Each run gets a *cell* of its own, used once:
   limits, writes down the reason before it kills, and collects the facts.
 * `meter.py` counts what a run uses: `cgroups.py` by the kernel's own counters, or `census.py`,
   approximately, by looking at the cell's processes where there are no cgroups.
+* `warm.py` keeps cells ready, forked by `forkserver.py` from a cell of its own, in which an
+  interpreter is up (`zygote.py` is the server's end of it); `preload.js` lets a Node wait.
+  `warming.py` keeps them only for languages whose self-test passes in such a cell as well.
 * `selftest.py` starts a real cell before anything hostile does, and proves each wall.
 * `executor.py` is the `Executor` that the rest of the house knows.
 

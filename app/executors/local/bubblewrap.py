@@ -1,10 +1,10 @@
 """What a cell sees: the command line of bubblewrap."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from app.domain.language import Mount, Toolchain
-from app.executors.local.stage import HOST_ETC, INIT, Stage
+from app.executors.local.stage import FORK_SERVER, HOST_ETC, INIT, Stage
 
 CELL_UID = 1000
 # The cgroup namespace is init's to make, after it has joined the run's cgroup.
@@ -17,27 +17,72 @@ _INIT_CAPABILITIES = ("CAP_SYS_ADMIN", "CAP_SYS_RESOURCE", "CAP_SETPCAP")
 
 def command_line(stage: Stage, interpreter: Toolchain, toolchain: Toolchain) -> list[str]:
     """Return the arguments that start a cell; the number of init's control descriptor follows."""
-    toolchains = (interpreter, toolchain)
-    mounts = tuple(dict.fromkeys(mount for each in toolchains for mount in each.mounts))
-    hidden = dict.fromkeys(path for each in toolchains for path in each.hidden)
+    mounts, hidden = _seen((interpreter, toolchain))
     return [
+        str(stage.bubblewrap),
+        *_isolation(),
+        *("--as-pid-1", *_capabilities()),
+        *_system(),
+        *_stage_folders(stage),
+        *_mounts(stage, mounts),
+        *_hidden(hidden),
+        *_fresh_folders(),
+        "--",
+        *isolated(interpreter),
+        f"/greenroom/{INIT}",
+    ]
+
+
+def warm_command_line(
+    stage: Stage, interpreter: Toolchain, toolchain: Toolchain, *, is_within: bool
+) -> tuple[list[str], list[str]]:
+    """Return the arguments that start a fork server's cell, but for its command; see `zygote.py`.
+
+    It has no capability. Its process 1 is bubblewrap's own, which outlives the fork server and
+    with it lets runs end that it has begun.
+
+    Args:
+        stage: what cells are made from.
+        interpreter: runs our own files.
+        toolchain: that of the programs.
+        is_within: whether the programs' own interpreter is to import the fork server. Then it is
+            put into the folders for packages, whose paths are returned as well: in each run's
+            cell these have to be covered again.
+    """
+    mounts, hidden = _seen((interpreter, toolchain))
+    line = [
         str(stage.bubblewrap),
         *_isolation(),
         *_system(),
         *_stage_folders(stage),
         *_mounts(stage, mounts),
-        *_hidden(folder for folder in hidden if _is_visible(folder, mounts)),
-        *_fresh_folders(),
-        "--",
-        *(str(interpreter.executable), "-I", "-S", "-B", f"/greenroom/{INIT}"),
+        *_hidden(hidden),
     ]
+    covered = [str(folder) for folder in hidden if is_within and folder in toolchain.hidden]
+    for folder in covered:
+        line += ("--ro-bind", str((stage.path / "greenroom" / FORK_SERVER).parent), folder)
+    return [*line, *_fresh_folders(), "--"], covered
+
+
+def isolated(interpreter: Toolchain) -> tuple[str, ...]:
+    """Return how our own files are run: without packages, environment or byte code."""
+    return (str(interpreter.executable), "-I", "-S", "-B")
+
+
+def _seen(toolchains: Sequence[Toolchain]) -> tuple[list[Mount], list[Path]]:
+    """Return what is mounted for these toolchains, and what of it is hidden."""
+    mounts = list(dict.fromkeys(mount for each in toolchains for mount in each.mounts))
+    hidden = dict.fromkeys(path for each in toolchains for path in each.hidden)
+    return mounts, [folder for folder in hidden if _is_visible(folder, mounts)]
 
 
 def _isolation() -> Iterator[str]:
     yield from (f"--unshare-{name}" for name in _NAMESPACES)
     yield from ("--uid", str(CELL_UID), "--gid", str(CELL_UID), "--hostname", "greenroom")
-    yield from ("--as-pid-1", "--die-with-parent", "--new-session", "--clearenv")
-    yield from ("--cap-drop", "ALL")
+    yield from ("--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL")
+
+
+def _capabilities() -> Iterator[str]:
     for capability in _INIT_CAPABILITIES:
         yield from ("--cap-add", capability)
 

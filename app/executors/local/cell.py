@@ -2,16 +2,19 @@
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from functools import partial
 
 import anyio
 
 from app.domain.errors import ExecutorError
 from app.executors.local.control import Control
+from app.executors.local.pipes import End
 from app.executors.local.stage import Stage
 
 _START_TIMEOUT = 15.0  # s; a cell is up in 20 ms, but a host in distress may need longer
@@ -28,6 +31,14 @@ class Cell:
         """A pidfd that came out of the cell: it cannot stand for anybody else."""
         self.owner = owner
         """The host's user id of all that lives in the cell, if it is not the server's own."""
+        self.pipes: list[End] | None = None
+        """Our ends of the program's stdin, stdout and stderr, where init has the others already."""
+
+    def is_alive(self) -> bool:
+        """Tell whether process 1 is there."""
+        poll = select.poll()
+        poll.register(self.init, select.POLLIN)
+        return not poll.poll(0)
 
     def kill(self) -> None:
         """End process 1 and with it, by the kernel, every process of the cell."""
@@ -51,8 +62,8 @@ class Cell:
 class Start:
     """A cell that is on its way: its init starts while we do something else."""
 
-    def __init__(self, control: Control, errors: int, owner: int | None) -> None:
-        self._control, self._errors, self._owner = control, errors, owner
+    def __init__(self, control: Control, complaint: Callable[[], str], owner: int | None) -> None:
+        self._control, self._complaint, self._owner = control, complaint, owner
 
     @asynccontextmanager
     async def ready(self) -> AsyncIterator[Cell]:
@@ -78,7 +89,7 @@ class Start:
             message = f"no cell was ready within {_START_TIMEOUT:g} s"
             raise ExecutorError(message) from error
         except ExecutorError as error:
-            complaint = os.pread(self._errors, _MAX_COMPLAINT, 0).decode(errors="replace").strip()
+            complaint = self._complaint()
             message = f"{error}: {complaint}" if complaint else str(error)
             raise ExecutorError(message) from error
 
@@ -100,11 +111,11 @@ async def start_cell(stage: Stage, command_line: Sequence[str]) -> AsyncIterator
                 process = await stage.popen(argv, inherit=[theirs.fileno()], errors=errors)
         try:
             theirs.close()
-            yield Start(Control(ours), errors, stage.uid)
+            yield Start(Control(ours), partial(_read, errors), stage.uid)
         finally:
             ours.close()  # an init that has no job yet leaves
             with anyio.CancelScope(shield=True):
-                await _end(process)
+                await end(process)
 
 
 @contextmanager
@@ -117,7 +128,7 @@ def executor_error(what: str) -> Iterator[None]:
         raise ExecutorError(message) from error
 
 
-async def _end(process: "subprocess.Popen[bytes]") -> None:
+async def end(process: "subprocess.Popen[bytes]") -> None:
     """Reap bubblewrap, which leaves when its cell does; kill it if it does not."""
     pidfd = os.pidfd_open(process.pid)
     try:
@@ -129,6 +140,10 @@ async def _end(process: "subprocess.Popen[bytes]") -> None:
     finally:
         os.close(pidfd)
     process.wait()
+
+
+def _read(complaints: int) -> str:
+    return os.pread(complaints, _MAX_COMPLAINT, 0).decode(errors="replace").strip()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ Source: kernel documentation, "CGroup v1" (memory, pids, cpuacct).
 """
 
 import contextlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from uuid import uuid4
@@ -19,6 +20,7 @@ class LeafV1:
 
     def __init__(self, memory: Path, pids: Path, cpuacct: Path) -> None:
         self._memory, self._pids, self._cpuacct = memory, pids, cpuacct
+        self._limit = sys.maxsize  # as the kernel makes it: none
 
     def processes_files(self) -> list[Path]:
         """Name one file for each hierarchy."""
@@ -34,11 +36,18 @@ class LeafV1:
 
     def limit(self, limits: Limits) -> None:
         """Write the limits."""
+        # Memory and swap together is never the lower one of the two.
+        if limits.memory > self._limit:
+            self._limit_swap(limits)
         write(self._memory / "memory.limit_in_bytes", limits.memory)
-        # Memory and swap together: no swap. Absent where the kernel does not account swap.
+        self._limit_swap(limits)
+        self._limit = limits.memory
+        write(self._pids / "pids.max", limits.processes + _INIT)
+
+    def _limit_swap(self, limits: Limits) -> None:
+        # As much as memory alone: no swap. Absent where the kernel does not account swap.
         with contextlib.suppress(FileNotFoundError):
             write(self._memory / "memory.memsw.limit_in_bytes", limits.memory)
-        write(self._pids / "pids.max", limits.processes + _INIT)
 
     def cpu_time(self) -> float:
         """Read cpuacct.usage, which counts nanoseconds."""
@@ -51,6 +60,10 @@ class LeafV1:
     def peak_memory(self) -> int | None:
         """Read memory.max_usage_in_bytes."""
         return int((self._memory / "memory.max_usage_in_bytes").read_text())
+
+    def reset_peak_memory(self) -> None:
+        """Write to the file that counts it."""
+        write(self._memory / "memory.max_usage_in_bytes", 0)
 
     def remove(self) -> None:
         """Remove the three folders."""

@@ -60,6 +60,9 @@ class LeafV2:
             return int((self._path / "memory.peak").read_text())
         return None
 
+    def reset_peak_memory(self) -> None:
+        """Leave it: memory.peak is reset only for who holds it open, and since Linux 6.12."""
+
     def remove(self) -> None:
         """Remove the folder."""
         remove(self._path)

@@ -25,6 +25,12 @@ class Leaf(Protocol):
     def own_files(self) -> list[Path]:
         """Name the files through which a process of one thread moves itself here, by a "0"."""
 
+    def limit(self, limits: Limits) -> None:
+        """Write the limits, once more if they are others."""
+
+    def reset_peak_memory(self) -> None:
+        """Forget the highest use of memory, where the kernel can."""
+
     def cpu_time(self) -> float:
         """Read the CPU time of everything that ran here."""
 

@@ -65,6 +65,22 @@ class Job:
     """A folder whose files are sent when the program has ended; how many, how many bytes."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What the init of a warm cell gets before the job: all that does not depend on it."""
+
+    kind: str
+    argv: tuple[str, ...]
+    """What is started ahead, if it is."""
+    known: int
+    """How many of the job's words are known by then: the others are the program's arguments."""
+    environment: Mapping[str, str]
+    covered: tuple[str, ...]
+    disk: int
+    inodes: int
+    seccomp: bytes
+
+
 class Control:
     """The socket that leads to one init."""
 
@@ -72,14 +88,18 @@ class Control:
         connection.setblocking(False)  # noqa: FBT003 - the standard library's own
         self._socket = connection
 
-    async def send(self, job: Job, descriptors: Sequence[int]) -> None:
+    async def send(self, job: Job | Part, descriptors: Sequence[int]) -> None:
         """Send the job and copies of the descriptors: stdin, stdout, stderr, then cgroups.
+
+        In a warm cell the descriptors go with the first part, and none with the job.
 
         Raises:
             ExecutorError: the cell is gone.
         """
-        fields = {name: getattr(job, name) for name in Job.__slots__}
-        fields["files"], fields["environment"] = dict(job.files), dict(job.environment)
+        fields = {name: getattr(job, name) for name in type(job).__slots__}
+        fields |= {
+            name: dict(value) for name, value in fields.items() if isinstance(value, Mapping)
+        }
         payload = marshal.dumps(fields, _MARSHAL_VERSION)
         rights = array.array("i", descriptors)
         head = struct.pack("<I", len(payload))

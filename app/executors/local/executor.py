@@ -1,9 +1,12 @@
 """The embedded sandbox as the rest of the house knows it."""
 
+import logging
 import os
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -12,46 +15,26 @@ import anyio.to_thread
 
 from app.domain.errors import Check, ExecutorError, Unavailable
 from app.domain.execution import Exit, Output, Stream
-from app.domain.language import Language, NotFound, Toolchain
+from app.domain.language import Language, NotFound, Runtime, Toolchain
 from app.domain.limits import DEFAULT_LIMITS, Limits
-from app.domain.ports import Command, Emit, ExecutorState, Placed, Placement, Sandbox, Support
+from app.domain.ports import Emit, ExecutorState, Placed, Placement, Sandbox, Support
 from app.executors.local.bubblewrap import command_line
 from app.executors.local.cell import Cell, executor_error, start_cell
 from app.executors.local.census import process_of
 from app.executors.local.cgroups import Cgroups, find_cgroups
 from app.executors.local.meter import CensusMeter, CgroupMeter, Meter
 from app.executors.local.run import Run, Start
+from app.executors.local.sandbox import LocalSandbox, Spare, argv, environment, plain_start
 from app.executors.local.seccomp import UnsupportedArchitecture, seccomp_filter
 from app.executors.local.selftest import prove
 from app.executors.local.stage import Stage
+from app.executors.local.warm import WarmCells
+from app.executors.local.warming import Warm, warmed
+from app.executors.local.zygote import Recipe, recipe_for
 
-_PATH = "/usr/local/bin:/usr/bin:/bin"
-_ENVIRONMENT = {"HOME": "/box", "LANG": "C.UTF-8", "TMPDIR": "/tmp", "USER": "sandbox"}  # noqa: S108
+log = logging.getLogger(__name__)
+
 _VERSION_LENGTH = 100
-
-
-class LocalSandbox:
-    """One cell, prepared for one program of one language."""
-
-    def __init__(self, run: Run, toolchain: Toolchain) -> None:
-        self._run, self._toolchain = run, toolchain
-        self._files: dict[str, bytes] = {}
-
-    async def write(self, files: Mapping[str, bytes]) -> None:
-        """Keep the files for the cell's init, which writes them before the program starts."""
-        self._files.update(files)
-
-    async def run(self, command: Command, emit: Emit) -> Exit:
-        """Run the program; see `Sandbox.run`."""
-        start = Start(
-            argv=_argv(self._toolchain, command.arguments, command.executable),
-            environment=_environment(self._toolchain) | dict(command.environment),
-            files=self._files,
-            stdin=command.stdin,
-            typed=command.typed,
-            collects=command.collects,
-        )
-        return await self._run(start, emit)
 
 
 class LocalExecutor:
@@ -61,6 +44,8 @@ class LocalExecutor:
         languages: every language by its id.
         interpreter: a Python that can run a cell's init.
         executables: by language id, executables that the operator has chosen.
+        keeps_warm: whether cells wait ready for their programs.
+        defaults: the limits that these are made ready for.
     """
 
     name = "local"
@@ -71,7 +56,12 @@ class LocalExecutor:
         *,
         interpreter: Toolchain,
         executables: Mapping[str, Path] | None = None,
+        keeps_warm: bool = True,
+        defaults: Limits = DEFAULT_LIMITS,
     ) -> None:
+        self._defaults = defaults
+        self._wants_warm = keeps_warm
+        self._warm = Warm(cells={}, checks=())
         self._interpreter = interpreter
         self._toolchains: dict[str, Toolchain] = {}
         self._support: dict[str, Support] = {}
@@ -103,6 +93,11 @@ class LocalExecutor:
                 resources.push_async_callback(anyio.to_thread.run_sync, self._cgroups.close)
             await self._find_versions()
             await self._prove()
+            if self._wants_warm:
+                recipes = await anyio.to_thread.run_sync(lambda: dict(self._recipes()))
+                warm = warmed(self._stage, recipes, self._cgroups, self._prove_warm)
+                self._warm = await resources.enter_async_context(warm)
+                self.checks = (*self.checks, *self._warm.checks)
             self._resources = resources.pop_all()
         return self
 
@@ -114,9 +109,14 @@ class LocalExecutor:
         """Whether there are cgroups; without them the cell's processes are looked at."""
         return self._cgroups is not None
 
+    @property
+    def keeps_warm(self) -> set[str]:
+        """The languages that have warm cells."""
+        return set(self._warm.cells)
+
     def state(self) -> ExecutorState:
         """Tell how it is."""
-        return ExecutorState(counts_exactly=self.counts_exactly)
+        return ExecutorState(counts_exactly=self.counts_exactly, pool=self._warm.figures())
 
     async def check(self) -> None:
         """Start a cell and run nothing in it.
@@ -139,7 +139,16 @@ class LocalExecutor:
         """Start a fresh cell."""
         del placed  # a cell cannot outlive us
         toolchain = self._toolchains[language.id]
-        async with self._open(toolchain, limits) as (cell, meter):
+        async with AsyncExitStack() as opened:
+            cells = self._warm.cells.get(language.id)
+            if cells and cells.recipe.fits(*plain_start(toolchain, language, limits)):
+                slot = await opened.enter_async_context(cells.slot(limits))
+                if slot:
+                    spare = Spare(cells.recipe, partial(self._open, toolchain, limits))
+                    run = Run(slot.cell, limits, slot.meter)
+                    yield LocalSandbox(run, toolchain, spare)
+                    return
+            cell, meter = await opened.enter_async_context(self._open(toolchain, limits))
             yield LocalSandbox(Run(cell, limits, meter), toolchain)
 
     async def reattach(
@@ -200,8 +209,8 @@ class LocalExecutor:
         try:
             async with self._open(toolchain, DEFAULT_LIMITS) as (cell, meter):
                 start = Start(
-                    argv=_argv(toolchain, language.version_arguments),
-                    environment=_environment(toolchain),
+                    argv=argv(toolchain, language.version_arguments),
+                    environment=environment(toolchain),
                 )
                 _, said = await _listen(Run(cell, DEFAULT_LIMITS, meter), start)
         except ExecutorError as error:
@@ -223,19 +232,53 @@ class LocalExecutor:
         if any(check.required and not check.passed for check in self.checks):
             raise Unavailable(*self.checks)
 
+    def _recipes(self) -> Iterator[tuple[str, tuple[Recipe, Runtime]]]:
+        """Say what can be kept warm, and how."""
+        for id, toolchain in self._toolchains.items():
+            language = self._languages[id]
+            if language.runtime and self._support[id].is_available:
+                memory = language.memory or self._defaults.memory
+                limits = replace(self._defaults, memory=memory)
+                toolchains = (self._interpreter, toolchain)
+                start = plain_start(toolchain, language, limits)
+                yield (
+                    id,
+                    (
+                        recipe_for(self._stage, toolchains, start, limits, language.runtime),
+                        language.runtime,
+                    ),
+                )
+
+    async def _prove_warm(self, cells: WarmCells, runtime: Runtime) -> list[Check]:
+        async def run(source: str, args: tuple[str, ...], limits: Limits) -> tuple[Exit, str, int]:
+            async with cells.slot(limits) as slot:
+                if slot is None:
+                    raise ExecutorError("no warm cell was ready")
+                start = Start(
+                    argv=(*cells.recipe.argv, *args),
+                    environment=cells.recipe.environment,
+                    files={Path(cells.recipe.argv[-1]).name: source.encode()},
+                )
+                return await _tell(slot.cell, slot.meter, limits, start)
+
+        return await prove(
+            run,
+            counts_exactly=self.counts_exactly,
+            missing=self._cgroups_missing,
+            runtime=runtime,
+        )
+
     async def _run_python(
         self, source: str, args: tuple[str, ...], limits: Limits
     ) -> tuple[Exit, str, int]:
         """Run a program of our own; return also the host's uid of its cell."""
         async with self._open(self._interpreter, limits) as (cell, meter):
-            uid = await anyio.to_thread.run_sync(_owner_of, cell.init)
             start = Start(
                 argv=(str(self._interpreter.executable), "/box/main.py", *args),
-                environment=_environment(self._interpreter),
+                environment=environment(self._interpreter),
                 files={"main.py": source.encode()},
             )
-            end, said = await _listen(Run(cell, limits, meter), start)
-            return end, said, uid
+            return await _tell(cell, meter, limits, start)
 
     def _facts(self) -> Iterator[Check]:
         kernel = os.uname()
@@ -262,18 +305,6 @@ def _owner_of(pidfd: int) -> int:
     return Path("/proc", str(process_of(pidfd))).stat().st_uid
 
 
-def _argv(
-    toolchain: Toolchain, arguments: tuple[str, ...], executable: str | None = None
-) -> tuple[str, ...]:
-    if executable is not None:
-        return (executable, *arguments)
-    return (str(toolchain.executable), *toolchain.arguments, *arguments)
-
-
-def _environment(toolchain: Toolchain) -> dict[str, str]:
-    return _ENVIRONMENT | {"PATH": f"{toolchain.executable.parent}:{_PATH}"}
-
-
 async def _listen(run: Run, start: Start) -> tuple[Exit, str]:
     said = bytearray()
 
@@ -281,6 +312,12 @@ async def _listen(run: Run, start: Start) -> tuple[Exit, str]:
         said.extend(output.data)
 
     return await run(start, listen), said.decode(errors="replace")
+
+
+async def _tell(cell: Cell, meter: Meter, limits: Limits, start: Start) -> tuple[Exit, str, int]:
+    uid = await anyio.to_thread.run_sync(_owner_of, cell.init)
+    end, said = await _listen(Run(cell, limits, meter), start)
+    return end, said, uid
 
 
 def _no_cell(error: ExecutorError) -> Check:

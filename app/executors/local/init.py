@@ -230,8 +230,8 @@ def in_memory(data):
     return (Char * len(data)).from_buffer_copy(data)
 
 
-def become_program(job, stdio, failed):
-    """Turn the forked child into the program; returns only by raising."""
+def enclose(stdio, kept, seccomp, rlimits=()):
+    """Shut the forked child in for good, with no descriptor but these."""
     os.setsid()
     prctl("set dumpable", PR_SET_DUMPABLE, 1)
     # The first to go when memory runs out, before process 1 and before the host's own.
@@ -241,17 +241,26 @@ def become_program(job, stdio, failed):
     mount(None, b"/proc", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
     for target, descriptor in enumerate(stdio):
         os.dup2(descriptor, target, inheritable=True)
-    os.closerange(3, failed)
-    os.closerange(failed + 1, 1 << 20)
-    # Whatever whoever started the server ignores or blocks: a program expects that nobody does.
+    os.closerange(3, kept)
+    os.closerange(kept + 1, 1 << 20)
+    os.umask(0o022)
+    os.chdir("/box")
+    set_rlimits(rlimits)
+    drop_capabilities()
+    enter_filter(seccomp)
+
+
+def reset_signals():
+    """Let the program find no signal ignored and none blocked, whatever the server found."""
     for number in _signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP}:
         _signal.signal(number, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-    os.umask(0o022)
-    os.chdir("/box")
-    set_rlimits(job["rlimits"])
-    drop_capabilities()
-    enter_filter(job["seccomp"])
+
+
+def become_program(job, stdio, failed):
+    """Turn the forked child into the program; returns only by raising."""
+    reset_signals()
+    enclose(stdio, failed, job["seccomp"], job["rlimits"])
     os.execve(job["argv"][0], job["argv"], job["environment"])
 
 

@@ -54,7 +54,7 @@ class CgroupMeter:
 
     def __init__(self, leaf: Leaf) -> None:
         self._leaf = leaf
-        self._used = 0.0
+        self._used = self._unbilled = 0.0
         self.joins: list[int] = []
 
     @classmethod
@@ -71,9 +71,22 @@ class CgroupMeter:
 
     def remove(self) -> None:
         """Remove the leaf, when no process is left in it; it may block for a moment."""
-        for descriptor in self.joins:
-            os.close(descriptor)
+        self._close_joins()
         self._leaf.remove()
+
+    def begin(self) -> None:
+        """Count from here: what has joined so far is not the program's doing."""
+        self._close_joins()
+        self._leaf.reset_peak_memory()
+        self._unbilled = self._leaf.cpu_time()
+
+    def change(self, limits: Limits) -> None:
+        """Take other limits than the leaf was made with.
+
+        Raises:
+            OSError: what is in it holds more already.
+        """
+        self._leaf.limit(limits)
 
     def pause(self, limits: Limits) -> float:
         """Even on all CPUs at once the rest of the CPU time lasts this long."""
@@ -81,16 +94,23 @@ class CgroupMeter:
 
     def exceeded(self, limits: Limits) -> KillReason | None:
         """Look at the CPU time."""
-        self._used = self._leaf.cpu_time()
+        self._used = self._cpu_time()
         return KillReason.CPU_TIME if self._used >= limits.cpu_time else None
 
     def close(self) -> Metered:
         """Read the kernel's counters."""
         return Metered(
             oom_killed=self._leaf.oom_kills() > 0,
-            cpu_time=self._leaf.cpu_time(),
+            cpu_time=self._cpu_time(),
             peak_memory=self._leaf.peak_memory() or 0,
         )
+
+    def _cpu_time(self) -> float:
+        return self._leaf.cpu_time() - self._unbilled
+
+    def _close_joins(self) -> None:
+        while self.joins:
+            os.close(self.joins.pop())
 
 
 class CensusMeter:
@@ -106,7 +126,15 @@ class CensusMeter:
     def __init__(self, cell: Cell) -> None:
         self._cell = cell
         self._census: Census | None = None
-        self._cost = 0.0
+        self._cost = self._unbilled = 0.0
+
+    def begin(self) -> None:
+        """Count from here, as the other."""
+        self._census = Census(process_of(self._cell.init))
+        self._unbilled = self._census.cpu_time()
+
+    def change(self, limits: Limits) -> None:
+        """Look at the limits only when it looks."""
 
     def pause(self, limits: Limits) -> float:  # noqa: ARG002 - memory can grow at any time
         """Return the time between two looks."""
@@ -125,7 +153,7 @@ class CensusMeter:
         seen = self._census
         return Metered(
             oom_killed=False,
-            cpu_time=seen.peak_cpu_time if seen else 0.0,
+            cpu_time=seen.peak_cpu_time - self._unbilled if seen else 0.0,
             peak_memory=seen.peak_memory if seen else 0,
         )
 
@@ -137,4 +165,5 @@ class CensusMeter:
                 return None
         if self._census.exceeds(limits.memory):
             return KillReason.MEMORY
-        return KillReason.CPU_TIME if self._census.cpu_time() >= limits.cpu_time else None
+        used = self._census.cpu_time() - self._unbilled
+        return KillReason.CPU_TIME if used >= limits.cpu_time else None

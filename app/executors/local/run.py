@@ -23,7 +23,7 @@ from app.executors.local.pipes import End, make_pipes
 from app.executors.local.seccomp import seccomp_filter
 
 _PREPARE_TIMEOUT = 15.0  # s; from the job to the started program takes milliseconds
-_INODES = 4096
+INODES = 4096
 _COLLECT_TIMEOUT = 15.0  # s; a product of the largest size takes a tenth of one
 _MOST_FILES, _MOST_BYTES = 500, 64 * MIB  # of a product
 _OPEN_FILES = 1024
@@ -44,6 +44,10 @@ class Start:
     collects: bool = False
 
 
+class NotStarted(ExecutorError):
+    """The cell failed, and the program has not begun: another cell may have it."""
+
+
 @dataclass(slots=True)
 class Run:
     """A program on its way through a cell; to be called once."""
@@ -60,18 +64,17 @@ class Run:
         """Run the program to its end.
 
         Raises:
-            ExecutorError: the cell failed before the program had started.
+            NotStarted: the cell failed before the program had started.
         """
         with ExitStack() as ends:
-            with executor_error("no pipes could be made"):
-                ours, theirs = make_pipes(ends, self.cell.owner)
+            ours, theirs = self._pipes(ends)
             try:
                 await self._start(start, theirs)
-            except ExecutorError:
+            except ExecutorError as error:
                 end = await self._facts(None, 0.0)
                 if end.oom_killed:
                     return end  # the limit is too low even for a start
-                raise
+                raise NotStarted(*error.args) from error
             async with anyio.create_task_group() as tasks:
                 # Readers end by themselves: when no process of the cell is left, the kernel
                 # closes the other ends of the pipes. Whoever waits for typing would not notice.
@@ -82,6 +85,12 @@ class Run:
                 record, wall_time = await self._until_the_end(collects=start.collects)
                 feeding.cancel()
         return await self._facts(record, wall_time)
+
+    def _pipes(self, ends: ExitStack) -> tuple[list[End], list[End]]:
+        if self.cell.pipes is not None:
+            return self.cell.pipes, []
+        with executor_error("no pipes could be made"):
+            return make_pipes(ends, self.cell.owner)
 
     async def _start(self, start: Start, stdio: list[End]) -> None:
         try:
@@ -104,7 +113,7 @@ class Run:
             environment=start.environment,
             files=start.files,
             disk=self.limits.disk,
-            inodes=_INODES,
+            inodes=INODES,
             rlimits=tuple(self._rlimits()),
             seccomp=seccomp_filter(),
             collect=(BUILD, _MOST_FILES, _MOST_BYTES) if start.collects else None,

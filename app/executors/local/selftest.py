@@ -10,6 +10,7 @@ import anyio
 
 from app.domain.errors import Check, ExecutorError
 from app.domain.execution import Exit, KillReason
+from app.domain.language import Runtime
 from app.domain.limits import DEFAULT_LIMITS, MIB
 
 _PROBE = """
@@ -39,32 +40,68 @@ json.dump({
     "descriptors": len(os.listdir("/proc/self/fd")) - 1,
 }, sys.stdout)
 """
+_NODE_PROBE = """
+const fs = require("fs");
+const read = (path) => fs.readFileSync(path, "utf8");
+const writable = (path) => {
+  try { fs.closeSync(fs.openSync(path, "r+")); return true } catch { return false }
+};
+const status = Object.fromEntries(
+  read("/proc/self/status").split("\\n").map((line) => line.split(/:\\s*/)));
+const canary = process.argv[2];
+process.stdout.write(JSON.stringify({
+  capabilities: ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"].map((name) => status[name]),
+  no_new_privs: status.NoNewPrivs,
+  seccomp: status.Seccomp,
+  pids: fs.readdirSync("/proc").filter((name) => /^\\d+$/.test(name)).map(Number),
+  writable: [
+    "/proc/sys/kernel/core_pattern", "/proc/sys/vm/drop_caches", "/proc/self/oom_score_adj",
+    "/proc/sysrq-trigger", "/etc/passwd", "/greenroom/init.pyc",
+  ].filter(writable),
+  interfaces: read("/proc/net/dev").trim().split("\\n").slice(2)
+    .map((line) => line.split(":")[0].trim()),
+  routes: read("/proc/net/route").trim().split("\\n").length - 1,
+  sees_canary: ["", "/proc/1/root"].some((root) => fs.existsSync(root + canary)),
+  environment: Object.keys(process.env).sort(),
+  descriptors: 3,
+}));
+"""
 _BOMB = "data = []\nwhile True:\n    data.append(b'x' * (1 << 20))\n"
-_BOMB_LIMITS = replace(DEFAULT_LIMITS, memory=32 * MIB, wall_time=10.0)
+_NODE_BOMB = "const data = []; for (;;) data.push(Buffer.alloc(1 << 20, 1))"
+PROGRAMS = {Runtime.CPYTHON: (_PROBE, _BOMB), Runtime.NODE: (_NODE_PROBE, _NODE_BOMB)}
+_BOMB_LIMITS = replace(DEFAULT_LIMITS, memory=96 * MIB, wall_time=10.0)
 _NO_CAPABILITY = "0" * 16
 _ENVIRONMENT = {"HOME", "LANG", "PATH", "TMPDIR", "USER"}
 
-RunPython = Callable[..., Any]
+RunProgram = Callable[..., Any]
 
 
-async def prove(run_python: RunPython, *, counts_exactly: bool, missing: str) -> list[Check]:
+async def prove(
+    run: RunProgram,
+    *,
+    counts_exactly: bool,
+    missing: str,
+    runtime: Runtime = Runtime.CPYTHON,
+) -> list[Check]:
     """Start two cells and judge what they say.
 
     Args:
-        run_python: runs a Python program in a cell; returns its facts, its output and the host
-            uid of its process 1.
+        run: runs a program in a cell; returns its facts, its output and the host uid of its
+            process 1.
         counts_exactly: whether there are cgroups.
         missing: why there are none.
+        runtime: what runs the programs.
     """
+    probe, bomb_source = PROGRAMS[runtime]
     async with anyio.NamedTemporaryFile(prefix="greenroom-canary-") as canary:
         name = str(canary.name)
         await anyio.Path(name).chmod(0o644)
-        end, said, host_uid = await run_python(_PROBE, (name,), DEFAULT_LIMITS)
+        end, said, host_uid = await run(probe, (name,), DEFAULT_LIMITS)
     try:
         facts = json.loads(said)
     except ValueError:
         raise ExecutorError(f"the self-test ended with {end}: {said[-500:]!r}") from None
-    bomb, _, _ = await run_python(_BOMB, (), _BOMB_LIMITS)
+    bomb, _, _ = await run(bomb_source, (), _BOMB_LIMITS)
     return [
         *_walls(facts, host_uid),
         _memory(bomb, counts_exactly=counts_exactly, missing=missing),

@@ -36,6 +36,14 @@ INIT = "init.pyc"
 """Our init as cells see it: compiled here, for to compile it takes 2 ms of every start.
 
 So the interpreter that runs it must be of the version of the one that runs the server."""
+FORK_SERVER = "warm/sitecustomize.py"
+PRELOAD = "preload.js"
+# In source: the interpreter of the programs need not be of the server's version.
+_WARM = (
+    ("init.py", "warm/greenroom_init.py"),
+    ("forkserver.py", FORK_SERVER),
+    ("preload.js", PRELOAD),
+)
 HOST_ETC = ("ld.so.cache", "alternatives")
 """What a cell reads of the host's own /etc: where libraries are, and which tool is meant."""
 
@@ -97,15 +105,21 @@ class Stage:
         return self._staged(source) if self.uid is not None else source
 
     async def popen(
-        self, argv: Sequence[str], *, inherit: Sequence[int], errors: int
+        self,
+        argv: Sequence[str],
+        *,
+        inherit: Sequence[int],
+        errors: int,
+        stdio: tuple[int, int] = (subprocess.DEVNULL, subprocess.DEVNULL),
     ) -> "subprocess.Popen[bytes]":
         """Start a process from the stage's thread, with its user and an empty environment."""
+        stdin, stdout = stdio
 
         def start() -> "subprocess.Popen[bytes]":
             return subprocess.Popen(
                 argv,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdin=stdin,
+                stdout=stdout,
                 stderr=errors,
                 pass_fds=inherit,
                 env={},
@@ -131,7 +145,12 @@ class Stage:
                 _mount_point(source, self.path / source.relative_to("/"))
         inside = self.path / "greenroom"
         (inside / "scratch").mkdir(parents=True)
-        _compile(Path(__file__).with_name("init.py"), inside / INIT)
+        (inside / "empty").mkdir()
+        here = Path(__file__).parent
+        _compile(here / "init.py", inside / INIT)
+        for name, copy in _WARM:
+            (inside / copy).parent.mkdir(exist_ok=True)
+            shutil.copyfile(here / name, inside / copy)
         _copy_bubblewrap(self.path / "bubblewrap")
         _open_to_all(self.path)
 
