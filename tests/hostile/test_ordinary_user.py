@@ -37,7 +37,7 @@ def home() -> Iterator[str]:
 def test_what_is_essential_holds_for_an_ordinary_user(home: str) -> None:
     shown = (sys.base_prefix, sys.prefix, str(REPOSITORY))
     as_somebody = (sys.executable, ordinary.__file__, str(UID), home, *shown, "--")
-    again = (sys.executable, "-m", "pytest", "-q", *ESSENTIAL, "-k", ESSENTIAL_NAMES)
+    again = (sys.executable, "-m", "pytest", "-q", "--tb=native", *ESSENTIAL, "-k", ESSENTIAL_NAMES)
     asked = subprocess.run(
         [*as_somebody, *again],
         cwd=REPOSITORY,

@@ -2,16 +2,17 @@
 
 import random
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 
 import anyio
 import anyio.lowlevel
 import pytest
 
 from app.domain.execution import Exit, Output
-from app.domain.ports import Command, Placed, Placement
+from app.domain.ports import Placed, Placement
 from app.executors.modal.executor import ModalExecutor
 from app.executors.modal.loopback import LoopbackModal
-from tests.wire.adapter import LANGUAGES, LIMITS, executor_on
+from tests.wire.adapter import LANGUAGES, LIMITS, command_for, executor_on
 
 pytestmark = pytest.mark.anyio
 
@@ -66,7 +67,9 @@ async def run(  # noqa: PLR0913 - all that a run is
     async with executor.sandbox(PYTHON, LIMITS, placed) as sandbox:
         await sandbox.write({"main.py": source.encode()})
         with anyio.fail_after(60):
-            return await sandbox.run(Command(stdin=stdin, typed=pieces), said.emit)
+            return await sandbox.run(
+                replace(command_for(PYTHON), stdin=stdin, typed=pieces), said.emit
+            )
 
 
 async def test_a_program_answers_to_what_is_typed_until_it_is_closed(

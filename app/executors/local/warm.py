@@ -208,7 +208,7 @@ class WarmCells:
                 self._zygote = zygote
                 self._fill()
                 await zygote.ended.wait()
-        except ExecutorError as error:
+        except (ExecutorError, OSError) as error:
             self._failed(error)
             self._tasks.start_soon(self.raise_zygote)
 

@@ -21,11 +21,15 @@ async def within(seconds: float, awaited: Awaitable[T]) -> T:
 
     Raises:
         TimeoutError: it took too long.
+        ConnectionError: the client has cancelled it by itself. Taken for a cancellation of ours,
+            that would end whoever asked, and every task beside it.
     """
     call = asyncio.ensure_future(asyncio.wait_for(awaited, seconds))
     try:
         return await asyncio.shield(call)
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as error:
+        if call.cancelled():
+            raise ConnectionError("the client gave up") from error
         await let_go(call)
         raise
 

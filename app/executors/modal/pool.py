@@ -18,10 +18,11 @@ from dataclasses import dataclass
 import anyio
 import anyio.abc
 
+from app.domain.errors import ExecutorError
 from app.domain.ports import PoolFigures
 from app.executors.modal.box import Box
 from app.executors.modal.bucket import Bucket
-from app.executors.modal.errors import ModalError, NoBox, Throttled
+from app.executors.modal.errors import NoBox, Throttled
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +179,7 @@ class Pool:
         except Throttled as error:
             self._bucket.was_refused()
             self._failed(error)
-        except ModalError as error:
+        except ExecutorError as error:
             self._failed(error)
         else:
             self._latencies.append(anyio.current_time() - began)
@@ -205,7 +206,7 @@ class Pool:
         elif self._ready:
             self._wake()
 
-    def _failed(self, error: ModalError) -> None:
+    def _failed(self, error: ExecutorError) -> None:
         self._failures += 1
         log.warning("no sandbox", extra={"reason": str(error), "failures": self._failures})
 

@@ -357,8 +357,10 @@ def become_program(job: "dict[str, Any]", stdio: "list[int]", failed: int) -> No
         os.dup2(descriptor, target, inheritable=True)
     os.closerange(3, failed)
     os.closerange(failed + 1, 1 << 16)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
+    # Whatever the supervisor itself was started with, a program ignores and blocks none.
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.umask(0o022)
     os.chdir("/box")
     for name, value in job["rlimits"].items():
