@@ -13,6 +13,7 @@ traceback shows where, not with what.
 import logging
 import sys
 from typing import Literal
+from uuid import UUID
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -33,6 +34,7 @@ def configure_logging(level: str, format: LogFormat = "console") -> None:
                 structlog.stdlib.add_log_level,
                 structlog.stdlib.ExtraAdder(),
                 _without_noise,
+                _with_plain_ids,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
             ],
             processors=[
@@ -70,3 +72,8 @@ def _without_noise(_logger: object, _name: str, line: EventDict) -> EventDict:
     for name in ("color_message", "taskName", "asctime", "message"):
         line.pop(name, None)
     return line
+
+
+def _with_plain_ids(_logger: object, _name: str, line: EventDict) -> EventDict:
+    """Write an id as people look for it, not as Python's `repr` has it."""
+    return {name: str(value) if isinstance(value, UUID) else value for name, value in line.items()}

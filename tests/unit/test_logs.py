@@ -28,10 +28,11 @@ def as_before() -> Iterator[None]:
 
 def test_details_follow_the_fact(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info")
-    log.info("execution ended", extra={"id": 7, "status": "FAILED"})
+    id = UUID("01a21104-3965-768b-b0ba-717345b955b1")
+    log.info("execution ended", extra={"id": id, "status": "FAILED"})
     log.debug("nothing for now")
     [line] = capsys.readouterr().err.splitlines()
-    assert line.endswith("[info     ] execution ended id=7 status=FAILED")
+    assert line.endswith(f"[info     ] execution ended id={id} status=FAILED")
 
 
 def test_a_traceback_follows_the_details(capsys: pytest.CaptureFixture[str]) -> None:
