@@ -17,6 +17,7 @@ from app.executors.local.executor import LocalExecutor
 from app.main import create_app, local_executor, open_services
 from app.settings import Settings
 from app.storage.migrations import migrate
+from tests.hosted import hosted
 
 from .client import Api
 
@@ -37,7 +38,7 @@ def settings_of(**changes: Any) -> Settings:
 
 @pytest.fixture(scope="session")
 async def executor(no_settings_of_the_developer: None) -> AsyncIterator[LocalExecutor]:
-    async with local_executor(settings_of()) as executor:
+    async with hosted(local_executor(settings_of())) as executor:
         yield executor
 
 

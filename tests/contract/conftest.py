@@ -9,6 +9,7 @@ from app.domain.ports import Executor
 from app.languages import all_languages
 from tests.contract.runs import Box
 from tests.contract.subjects import SUBJECTS, Subject
+from tests.hosted import hosted
 
 LANGUAGES = all_languages()
 # The whole contract in two languages; what differs between languages is in test_languages.
@@ -20,7 +21,7 @@ Measure = Callable[[str, float], None]
 @pytest.fixture(scope="session", params=SUBJECTS)
 async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
     """Open an executor; one that cannot run fails, for a skip would hide a wall that is missing."""
-    async with SUBJECTS[request.param]() as subject:
+    async with hosted(SUBJECTS[request.param]()) as subject:
         yield subject
 
 

@@ -14,6 +14,7 @@ from app.languages import all_languages
 from tests.contract.conftest import supported
 from tests.contract.runs import Box, Result
 from tests.contract.subjects import SUBJECTS, Subject
+from tests.hosted import hosted
 from tests.servers.languages import ensure_languages
 
 SOURCES = Path(__file__).with_name("sources")
@@ -25,7 +26,7 @@ NO_EXIT_CODES = {"SQL"}
 async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
     """Open an executor of our own, when all languages are there."""
     await to_thread.run_sync(ensure_languages, LANGUAGES)
-    async with SUBJECTS[request.param]() as subject:
+    async with hosted(SUBJECTS[request.param]()) as subject:
         yield subject
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.subjects import Subject, local
+from tests.hosted import hosted
 from tests.hostile.attack import CANARY, SECRET
 
 
@@ -27,5 +28,5 @@ def treasure() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 async def subject(treasure: None) -> AsyncIterator[Subject]:
-    async with local() as subject:
+    async with hosted(local()) as subject:
         yield subject

@@ -12,6 +12,7 @@ import pytest
 from app.languages import all_languages
 from tests.contract.runs import Box
 from tests.contract.subjects import Subject, modal
+from tests.hosted import hosted
 from tests.hostile import breaking_out, exhaustion, misleading, reading
 from tests.hostile.attack import Attack
 from tests.hostile.test_attacks import assert_failed
@@ -39,7 +40,7 @@ CHOSEN = [
 
 @pytest.fixture(scope="module")
 async def subject(treasure: None) -> AsyncIterator[Subject]:
-    async with modal() as subject:
+    async with hosted(modal()) as subject:
         yield subject
 
 

@@ -12,6 +12,7 @@ from app.languages import all_languages
 from tests.contract import programs
 from tests.contract.runs import Box
 from tests.contract.subjects import local
+from tests.hosted import hosted
 
 PYTHON = all_languages()["PYTHON"]
 
@@ -25,7 +26,7 @@ ARGUMENT = st.text(st.characters(exclude_characters="\0", exclude_categories=["C
 
 @pytest.fixture(scope="module")
 async def box() -> AsyncIterator[Box]:
-    async with local() as subject:
+    async with hosted(local()) as subject:
         yield Box(subject.executor, PYTHON)
 
 

@@ -22,6 +22,7 @@ from app.executors.local.seccomp import UnsupportedArchitecture
 from app.executors.local.stage import Stage
 from app.languages import all_languages
 from tests.contract.runs import limits_with
+from tests.hosted import hosted
 
 LANGUAGES = all_languages()
 PYTHON, JAVASCRIPT = LANGUAGES["PYTHON"], LANGUAGES["JAVASCRIPT"]
@@ -150,10 +151,8 @@ async def test_the_doctor_lists_what_it_found() -> None:
 
 @pytest.fixture(scope="module")
 async def running() -> AsyncIterator[LocalExecutor]:
-    opened = await made()
-    await opened.__aenter__()
-    yield opened
-    await opened.__aexit__(None, None, None)
+    async with hosted(await made()) as opened:
+        yield opened
 
 
 async def start(running: LocalExecutor, limits: Limits, **how: object) -> Exit:

@@ -14,6 +14,7 @@ from app.executors.local.executor import LocalExecutor
 from app.languages import all_languages
 from tests.contract.runs import Result, run
 from tests.contract.subjects import local
+from tests.hosted import hosted
 
 LANGUAGES = all_languages()
 HERE = Path(__file__).parent
@@ -46,7 +47,7 @@ class Both:
 
 @pytest.fixture(scope="session")
 async def both() -> AsyncIterator[Both]:
-    async with local() as warm, local(keeps_warm=False) as cold:
+    async with hosted(local()) as warm, hosted(local(keeps_warm=False)) as cold:
         assert isinstance(warm.executor, LocalExecutor)
         assert isinstance(cold.executor, LocalExecutor)
         yield Both(warm.executor, cold.executor)

@@ -17,6 +17,7 @@ from app.languages import all_languages
 from tests.contract.runs import Result, run
 from tests.contract.subjects import local
 from tests.contract.waiting import at_rest, children
+from tests.hosted import hosted
 
 LANGUAGES = all_languages()
 EACH_LANGUAGE = pytest.mark.parametrize("id", ["PYTHON", "JAVASCRIPT"])
@@ -24,7 +25,7 @@ EACH_LANGUAGE = pytest.mark.parametrize("id", ["PYTHON", "JAVASCRIPT"])
 
 @pytest.fixture(scope="session")
 async def shared() -> AsyncIterator[LocalExecutor]:
-    async with local() as subject:
+    async with hosted(local()) as subject:
         assert isinstance(subject.executor, LocalExecutor)
         yield subject.executor
 
