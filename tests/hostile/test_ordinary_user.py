@@ -23,6 +23,7 @@ ESSENTIAL = (
 # Of what lasts until a clock runs out only the memory bombs: who weighs them differs.
 ESSENTIAL_NAMES = "not exhaustion or memory"
 UID = 2_100_000_000  # nobody's
+PATIENCE = 300  # s; it takes 50 on two idle cores
 
 
 @pytest.fixture
@@ -33,6 +34,7 @@ def home() -> Iterator[str]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.timeout(PATIENCE + 20)
 @pytest.mark.skipif(os.geteuid() != 0, reason="these tests run as an ordinary user already")
 def test_what_is_essential_holds_for_an_ordinary_user(home: str) -> None:
     shown = (sys.base_prefix, sys.prefix, str(REPOSITORY))
@@ -43,7 +45,7 @@ def test_what_is_essential_holds_for_an_ordinary_user(home: str) -> None:
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=PATIENCE,
         check=False,
     )
     if asked.returncode == ordinary.CANNOT:
