@@ -91,7 +91,8 @@ async def test_a_database_that_hangs_keeps_nobody(
 
 async def test_a_sandbox_that_is_gone(open_api: Open, no_settings_of_the_developer: None) -> None:
     """What a cleaner of temporary files does to a server that has been up for weeks."""
-    own = await anyio.to_thread.run_sync(local_executor, settings_of())
+    # Cells that wait already would not miss it.
+    own = await anyio.to_thread.run_sync(local_executor, settings_of(warm_cells="0"))
     async with own as executor, open_api(executor) as api:
         await until_ready(api, "ok")
         hide, restore = hiding(executor)

@@ -22,7 +22,7 @@ async def until_running(api: Api, id: str) -> Json:
 async def test_without_waiting_the_answer_comes_at_once_and_progress_can_be_seen(api: Api) -> None:
     execution = await api.run("import time\nprint('so far', flush=True)\ntime.sleep(0.5)", waitMs=0)
     assert execution["status"] == "RUNNING"
-    assert execution["stdout"] == ""
+    assert execution["stdout"] in {"", "so far\n"}  # a cell that waited is quick
     assert execution["usage"] is None
     assert execution["finishedAt"] is None
     running = await until_running(api, execution["id"])
