@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 
+from app.api.bounds import Bounds as OperationBounds
 from app.api.context import Services
 from app.api.doors import LOCAL_ORIGIN, Doors
 from app.api.http import GraphQLView
@@ -21,6 +22,7 @@ from app.api.metrics import metrics
 from app.api.operations import Operations
 from app.api.page import GraphiQLFiles
 from app.api.requestlog import RequestLog
+from app.api.requests import BodyBounds
 from app.api.schema import schema
 from app.api.socket import GraphQLSocket
 from app.api.streams import Streams
@@ -172,10 +174,34 @@ def _nothing(_: Settings, __: Store) -> AbstractAsyncContextManager[Executor]:
     return nullcontext(ElsewhereExecutor())
 
 
+def bounds_of(settings: Settings) -> OperationBounds:
+    """Return how much an operation may ask for."""
+    return OperationBounds(
+        length=settings.max_document,
+        tokens=settings.max_tokens,
+        depth=settings.max_depth,
+        aliases=settings.max_aliases,
+        root_fields=settings.max_root_fields,
+        directives=settings.max_directives,
+        cost=settings.max_cost,
+        errors=settings.max_errors,
+        time=settings.operation_time,
+        kept=settings.document_cache,
+        introspection=settings.introspection and not settings.production,
+        suggestions=settings.suggestions and not settings.production,
+    )
+
+
 def create_app(settings: Settings, services: Services) -> FastAPI:
     """Return the application around services that are open for as long as it serves."""
-    operations, streams = Operations(schema, services), services.streams
-    view = GraphQLView(operations, streams, max_body=settings.max_body, has_page=settings.graphiql)
+    operations = Operations(schema._schema, services, bounds_of(settings))  # noqa: SLF001 - public
+    streams = services.streams
+    view = GraphQLView(
+        operations,
+        streams,
+        body=BodyBounds(size=settings.max_body, time=settings.body_time),
+        has_page=settings.graphiql and not settings.production,
+    )
     app = FastAPI(
         openapi_url=None,
         routes=[

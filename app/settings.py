@@ -72,7 +72,39 @@ class Settings(BaseSettings):
         default=True, description="Whether frontends on localhost, any port, may ask as well."
     )
     graphiql: bool = Field(default=True, description="Whether browsers get GraphiQL at /graphql.")
+    production: bool = Field(
+        default=False,
+        description="Switches introspection, suggestions in errors and GraphiQL off, whatever "
+        "their settings say.",
+    )
+    introspection: bool = Field(
+        default=True, description="Whether the schema can be asked for (`__schema`, `__type`)."
+    )
+    suggestions: bool = Field(
+        default=True, description='Whether errors in documents say "Did you mean".'
+    )
     max_body: Bytes = Field(8 * 2**20, description="The largest request body.")
+    body_time: Seconds = Field(30.0, description="How long a request body may take to arrive.")
+    max_document: Positive = Field(
+        32 * 1024, description="Characters of a GraphQL document; long texts go into variables."
+    )
+    max_tokens: Positive = Field(1000, description="Tokens of a document.")
+    max_depth: Positive = Field(15, description="Fields of a document inside each other.")
+    max_aliases: int = Field(
+        30, ge=0, description="Aliases of an operation, with fields that it repeats."
+    )
+    max_root_fields: Positive = Field(20, description="Fields of an operation's first level.")
+    max_directives: int = Field(20, ge=0, description="Directives of an operation.")
+    max_cost: Positive = Field(
+        20_000, description="Fields that an answer could have, with each page as full as asked for."
+    )
+    max_errors: int = Field(8, ge=2, description="Errors that are returned of one operation.")
+    operation_time: Seconds = Field(
+        90.0, description="How long an operation may take, or an event of a subscription."
+    )
+    document_cache: Bytes = Field(
+        4 * MIB, description="Parsed and valid documents that are kept ready."
+    )
     slots: Positive = Field(_CPUS, description="Programs that run at one time.")
     queue_size: Positive = Field(2000, description="Programs that wait for a slot, in all.")
     queue_size_per_owner: Positive = Field(1000, description="Programs of one owner that wait.")

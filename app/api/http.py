@@ -5,20 +5,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 
+from graphql import GraphQLFormattedError, OperationType
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-from strawberry.schema.exceptions import InvalidOperationTypeError
-from strawberry.types.graphql import OperationType
 
-from app.api.guards import apology, note
-from app.api.operations import Operations, Result, is_request_error
+from app.api.guards import failure
+from app.api.operations import Operations, Result, WrongOperationError, is_request_error
 from app.api.page import graphiql_page
+from app.api.refusals import Code, error_of
 from app.api.requests import (
     JSON_TYPE,
     MULTIPART_TYPE,
     RESPONSE_TYPE,
     BadRequestError,
+    BodyBounds,
     GraphQLRequest,
     acceptable,
     read_get,
@@ -35,10 +36,10 @@ class GraphQLView:
     """Answers everything at `/graphql`: an endpoint for Starlette's router."""
 
     def __init__(
-        self, operations: Operations, streams: Streams, *, max_body: int, has_page: bool
+        self, operations: Operations, streams: Streams, *, body: BodyBounds, has_page: bool
     ) -> None:
         self._operations, self._streams = operations, streams
-        self._max_body, self._has_page = max_body, has_page
+        self._body, self._has_page = body, has_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; whatever is wrong with it is said in JSON."""
@@ -55,25 +56,25 @@ class GraphQLView:
         kinds = acceptable(accept)
         if not kinds:
             message = f"This endpoint answers with {RESPONSE_TYPE} or {JSON_TYPE}."
-            return _failure(HTTPStatus.NOT_ACCEPTABLE, message)
+            return _failure(HTTPStatus.NOT_ACCEPTABLE, error_of(Code.NOT_ACCEPTABLE, message))
         kind = next((kind for kind in kinds if kind not in FRAMINGS), JSON_TYPE)
         try:
             return await self._answer(await self._read(request), kinds)
         except BadRequestError as error:
-            return _failure(error.status, error.message, kind, error.headers)
+            return _failure(error.status, error_of(error.code, error.message), kind, error.headers)
         except Exception as error:  # noqa: BLE001 - a request ends here, and it is logged
-            return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, apology(note(error)), kind)
+            return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, failure(error), kind)
 
     async def _read(self, request: Request) -> GraphQLRequest:
         match request.method:
             case "POST":
-                return await read_post(request, self._max_body)
+                return await read_post(request, self._body)
             case "GET" | "HEAD":
                 return read_get(request.query_params)
             case method:
                 message = f"{method} is not allowed here."
                 headers = {"Allow": ALLOWED_METHODS}
-                raise BadRequestError(HTTPStatus.METHOD_NOT_ALLOWED, message, headers)
+                raise BadRequestError(405, Code.METHOD_NOT_ALLOWED, message, headers)
 
     async def _answer(self, asked: GraphQLRequest, kinds: Sequence[str]) -> Response:
         """Answer in the way that the client likes best, of those in which it can be done."""
@@ -82,11 +83,11 @@ class GraphQLView:
             return self._stream(asked, ongoing)
         try:
             return _response(await self._operations.execute(asked), kinds[0])
-        except InvalidOperationTypeError as error:
+        except WrongOperationError as error:
             # Some clients accept event streams with every request, and mean subscriptions.
-            if error.operation_type is OperationType.SUBSCRIPTION and ongoing:
+            if error.kind is OperationType.SUBSCRIPTION and ongoing:
                 return self._stream(asked, ongoing)
-            raise _wrong_operation(error.operation_type) from error
+            raise _wrong_operation(error.kind) from error
 
     def _stream(self, asked: GraphQLRequest, kind: str) -> Response:
         asked = replace(asked, allowed=asked.allowed | {OperationType.SUBSCRIPTION})
@@ -96,12 +97,12 @@ class GraphQLView:
 def _wrong_operation(operation: OperationType) -> BadRequestError:
     if operation is OperationType.MUTATION:
         message = "A mutation must be sent by POST."
-        return BadRequestError(HTTPStatus.METHOD_NOT_ALLOWED, message, {"Allow": "POST"})
+        return BadRequestError(405, Code.METHOD_NOT_ALLOWED, message, {"Allow": "POST"})
     message = (
         "A subscription needs `Accept: text/event-stream`, "
         f"`Accept: {MULTIPART_TYPE};subscriptionSpec=1.0` or a WebSocket."
     )
-    return BadRequestError(HTTPStatus.BAD_REQUEST, message)
+    return BadRequestError(400, Code.OPERATION_NOT_ALLOWED, message)
 
 
 def _response(result: Result, kind: str) -> Response:
@@ -110,13 +111,16 @@ def _response(result: Result, kind: str) -> Response:
 
 
 def _failure(
-    status: int, message: str, kind: str = JSON_TYPE, headers: Mapping[str, str] | None = None
+    status: int,
+    error: GraphQLFormattedError,
+    kind: str = JSON_TYPE,
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
-    return _json({"errors": [{"message": message}]}, kind, status, headers)
+    return _json({"errors": [error]}, kind, status, headers)
 
 
 def _no_page() -> Response:
-    return _failure(HTTPStatus.NOT_FOUND, "There is no page here.")
+    return _failure(HTTPStatus.NOT_FOUND, error_of(Code.NOT_FOUND, "There is no page here."))
 
 
 def _json(

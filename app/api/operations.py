@@ -1,79 +1,165 @@
 """One operation from its request to its results: the same for every way in which it came."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any, cast
+from inspect import isawaitable
+from typing import Any, TypeGuard, cast
 
-from graphql import GraphQLError
-from strawberry.schema import Schema
-from strawberry.schema.exceptions import InvalidOperationTypeError
-from strawberry.types import ExecutionResult
+import anyio
+from graphql import (
+    ExecutionResult,
+    GraphQLError,
+    GraphQLFormattedError,
+    GraphQLSchema,
+    OperationType,
+    create_source_event_stream,
+)
+from strawberry.execution import optimized_is_awaitable
 
+from app.api.bounds import Bounds
 from app.api.context import Context, Services
-from app.api.guards import apology, mask, note
+from app.api.documents import Documents, Operation, Prepared
+from app.api.executor import Executor
+from app.api.guards import failure, mask
+from app.api.refusals import Code, RefusedError, coded, error_of, refused
 from app.api.requests import GraphQLRequest
 
 Result = dict[str, Any]
+
+# Strawberry's is the quicker one; it only has another type.
+_is_awaitable = cast("Callable[[Any], TypeGuard[Awaitable[Any]]]", optimized_is_awaitable)
+
+
+class WrongOperationError(RefusedError):
+    """An operation that may not come in this way."""
+
+    def __init__(self, kind: OperationType) -> None:
+        message = f"A {kind.value} cannot be sent in this way."
+        super().__init__(refused(Code.OPERATION_NOT_ALLOWED, message).errors)
+        self.kind = kind
 
 
 class Operations:
     """Executes operations, each with a context of its own."""
 
-    def __init__(self, schema: Schema, services: Services) -> None:
-        self._schema, self._services = schema, services
+    def __init__(self, schema: GraphQLSchema, services: Services, bounds: Bounds) -> None:
+        self._schema, self._services, self._bounds = schema, services, bounds
+        self._documents = Documents(schema, bounds)
 
     async def execute(self, asked: GraphQLRequest) -> Result:
         """Execute a query or a mutation.
 
         Raises:
-            InvalidOperationTypeError: it is something else, or may not come in this way.
+            WrongOperationError: it is something else, or may not come in this way.
         """
-        result = await self._schema.execute(
-            asked.query,
-            variable_values=asked.variables,
-            operation_name=asked.operation_name,
-            context_value=Context(self._services),
-            allowed_operation_types=asked.allowed,
-        )
-        return _formatted(result)
+        try:
+            executor = await self._prepare(asked)
+        except WrongOperationError:
+            raise
+        except RefusedError as refusal:
+            return self._refusal(refusal)
+        return await self._in_time(executor.execute_operation)
 
     async def stream(self, asked: GraphQLRequest) -> AsyncGenerator[Result, None]:
         """Execute any operation and yield its results, of which a subscription has many."""
         try:
-            results = await self._schema.stream(
-                asked.query,
-                variable_values=asked.variables,
-                operation_name=asked.operation_name,
-                context_value=Context(self._services),
-                allowed_operation_types=asked.allowed,
-            )
-            async with aclosing(results):
-                async for result in results:
-                    yield _formatted(cast("ExecutionResult", result))
-        except GraphQLError as error:
-            # Strawberry lets pass what an extension says while a document is parsed.
-            yield {"errors": [mask(error)]}
+            executor = await self._prepare(asked)
+            if executor.operation.operation is OperationType.SUBSCRIPTION:
+                async with aclosing(self._events(executor)) as results:
+                    async for result in results:
+                        yield result
+            else:
+                yield await self._in_time(executor.execute_operation)
+        except RefusedError as refusal:
+            yield self._refusal(refusal)
         except Exception as error:  # noqa: BLE001 - an operation ends here, and it is logged
-            yield {"errors": [{"message": apology(note(error))}]}
+            yield {"errors": [failure(error)]}
+
+    async def _prepare(self, asked: GraphQLRequest) -> Executor:
+        """Make what executes a request.
+
+        Raises:
+            RefusedError: it must not be executed.
+        """
+        prepared = await self._documents.prepare(asked.query)
+        operation = prepared.choose(asked.operation_name)
+        if operation.node.operation not in asked.allowed:
+            raise WrongOperationError(operation.node.operation)
+        if prepared.errors:
+            raise RefusedError(prepared.errors)
+        variables = asked.variables or {}
+        self._weigh(operation, variables)
+        return self._build(prepared, operation, variables)
+
+    def _weigh(self, operation: Operation, variables: dict[str, Any]) -> None:
+        cost, most = operation.cost(variables), self._bounds.cost
+        if cost > most:
+            message = (
+                f"The answer could have {cost} fields, and may have {most}: "
+                "ask for smaller pages, or for fewer fields."
+            )
+            raise refused(Code.TOO_COSTLY, message, maximum=most)
+
+    def _build(
+        self, prepared: Prepared, operation: Operation, variables: dict[str, Any]
+    ) -> Executor:
+        name = operation.node.name
+        built = Executor.build(
+            self._schema,
+            prepared.document,
+            None,
+            Context(self._services),
+            variables,
+            name.value if name else None,
+            max_coercion_errors=self._bounds.errors - 1,
+            is_awaitable=_is_awaitable,
+            hide_suggestions=not self._bounds.suggestions,
+        )
+        if isinstance(built, list):
+            raise RefusedError(coded(built, Code.BAD_USER_INPUT))
+        assert isinstance(built, Executor)  # noqa: S101 - it makes its own kind
+        return built
+
+    async def _events(self, executor: Executor) -> AsyncGenerator[Result, None]:
+        source: Any = create_source_event_stream(executor)
+        if isawaitable(source):
+            source = await source
+        if isinstance(source, ExecutionResult):
+            yield self._formatted(source)
+            return
+        assert isinstance(source, AsyncGenerator)  # noqa: S101 - ours are
+        async with aclosing(source):
+            async for payload in source:
+                event = executor.build_per_event_executor(payload)
+                yield await self._in_time(event.execute_operation)
+
+    async def _in_time(self, execute: Callable[[], Any]) -> Result:
+        with anyio.move_on_after(self._bounds.time):
+            result = execute()
+            return self._formatted(await result if isawaitable(result) else result)
+        message = f"This took longer than {self._bounds.time:g} s. What was begun may go on."
+        return {"data": None, "errors": [error_of(Code.OPERATION_TIMEOUT, message)]}
+
+    def _refusal(self, refusal: RefusedError) -> Result:
+        return self._formatted(ExecutionResult(None, list(refusal.errors)))
+
+    def _formatted(self, result: ExecutionResult) -> Result:
+        errors = self._masked(result.errors or [])
+        formatted: Result = {"errors": errors} if errors else {}
+        # Without data and without a path nothing was executed.
+        if result.data is not None or any("path" in error for error in errors):
+            formatted["data"] = result.data
+        return formatted
+
+    def _masked(self, errors: list[GraphQLError]) -> list[GraphQLFormattedError]:
+        most = self._bounds.errors
+        if len(errors) <= most:
+            return [mask(error) for error in errors]
+        message = f"There are {len(errors)} errors; these are the first."
+        more = error_of(Code.TOO_MANY_ERRORS, message, maximum=most)
+        return [*(mask(error) for error in errors[: most - 1]), more]
 
 
 def is_request_error(result: Result) -> bool:
     """Whether nothing was executed: the request itself was wrong, or its source has failed."""
     return "data" not in result
-
-
-def _formatted(result: ExecutionResult) -> Result:
-    errors = [mask(_allowed(error)) for error in result.errors or ()]
-    formatted: Result = {"errors": errors} if errors else {}
-    # Without data and without a path nothing was executed.
-    if result.data is not None or any("path" in error for error in errors):
-        formatted["data"] = result.data
-    return formatted
-
-
-def _allowed(error: GraphQLError) -> GraphQLError:
-    """Tell a caller which operations this way is not for; Strawberry's words are an exception."""
-    if isinstance(error.original_error, InvalidOperationTypeError):
-        kind = error.original_error.operation_type.value
-        return GraphQLError(f"A {kind} cannot be sent in this way.")
-    return error

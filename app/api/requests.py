@@ -4,26 +4,45 @@ Source: the GraphQL-over-HTTP specification (draft of 2025), https://graphql.git
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+import anyio
+from graphql import OperationType
 from starlette.datastructures import Headers, QueryParams
 from starlette.requests import ClientDisconnect, Request
-from strawberry.types.graphql import OperationType
+
+from app.api.refusals import Code
 
 RESPONSE_TYPE = "application/graphql-response+json"
 JSON_TYPE = "application/json"
 EVENT_STREAM_TYPE = "text/event-stream"
 MULTIPART_TYPE = "multipart/mixed"
+_MOST_STRUCTURE = 256 * 1024  # bytes of a body that are not in texts
+# A text that does not end goes on to the end: where this begins to match, it matches.
+_TEXTS = re.compile(rb'"(?:[^"\\]++|\\.|\\\Z)*+(?:"|\Z)', re.DOTALL)
+_HANG_UP = {"Connection": "close"}
 _KINDS = {RESPONSE_TYPE, JSON_TYPE, EVENT_STREAM_TYPE, MULTIPART_TYPE}
 
 
 class BadRequestError(Exception):
     """A request that is no GraphQL request; carries the HTTP status and headers of the answer."""
 
-    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, code: Code, message: str, headers: dict[str, str] | None = None
+    ) -> None:
         super().__init__(message)
-        self.status, self.message, self.headers = status, message, headers or {}
+        self.status, self.code, self.message = status, code, message
+        self.headers = headers or {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyBounds:
+    """How much is read of a request, and for how long."""
+
+    size: int
+    time: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +96,15 @@ def _number(text: str) -> float:
     return weight if 0 <= weight <= 1 else 0.0
 
 
-async def read_post(request: Request, max_bytes: int) -> GraphQLRequest:
+async def read_post(request: Request, bounds: BodyBounds) -> GraphQLRequest:
     """Read a POST.
 
     Raises:
         BadRequestError: it is no GraphQL request.
     """
     _require_json(request.headers)
-    body = await _read_body(request, max_bytes)
+    body = await _read_body(request, bounds)
+    _require_few_values(body)
     fields = parse_json(body)
     if not isinstance(fields, dict):
         _refuse("The body must be a JSON object with `query`.")
@@ -140,22 +160,39 @@ def _require_json(headers: Headers) -> None:
     is_utf8 = all(each.partition("=")[2].strip('"') in {"utf-8", "utf8"} for each in charsets)
     if kind != JSON_TYPE or not is_utf8:
         message = "Send `Content-Type: application/json` (UTF-8)."
-        raise BadRequestError(415, message, {"Accept": JSON_TYPE})
+        accept = {"Accept": JSON_TYPE}
+        raise BadRequestError(415, Code.UNSUPPORTED_MEDIA_TYPE, message, accept)
 
 
-async def _read_body(request: Request, max_bytes: int) -> bytes:
+async def _read_body(request: Request, bounds: BodyBounds) -> bytes:
     """Read the body, counting what arrives: a stated length may be missing or a lie."""
+    with anyio.move_on_after(bounds.time):
+        try:
+            return await _read_chunks(request, bounds.size)
+        except ClientDisconnect as error:
+            message = "The client went away."
+            raise BadRequestError(400, Code.BAD_REQUEST, message) from error
+    message = f"The body did not arrive within {bounds.time:g} s."
+    raise BadRequestError(408, Code.BODY_TIMEOUT, message, _HANG_UP)
+
+
+async def _read_chunks(request: Request, most: int) -> bytes:
     body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > max_bytes:
-                message = f"The body may have at most {max_bytes} bytes."
-                raise BadRequestError(413, message, {"Connection": "close"})
-    except ClientDisconnect as error:
-        message = "The client went away."
-        raise BadRequestError(400, message) from error
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            message = f"The body may have at most {most} bytes."
+            raise BadRequestError(413, Code.BODY_TOO_LARGE, message, _HANG_UP)
     return bytes(body)
+
+
+def _require_few_values(body: bytes) -> None:
+    """Refuse a body of millions of tiny values, which takes a hundred times its size to read.
+
+    What a large request of ours is large of are texts: what is left without them is small.
+    """
+    if len(body) > _MOST_STRUCTURE and len(_TEXTS.sub(b"", body)) > _MOST_STRUCTURE:
+        _refuse("The body has too many values.")
 
 
 def parse_json(text: bytes) -> Any:
@@ -178,4 +215,4 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _refuse(message: str) -> NoReturn:
-    raise BadRequestError(400, message)
+    raise BadRequestError(400, Code.BAD_REQUEST, message)

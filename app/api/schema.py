@@ -3,9 +3,7 @@
 from typing import Annotated
 
 import strawberry
-from graphql import GraphQLError
 from strawberry.schema.config import StrawberryConfig
-from strawberry.types import ExecutionContext
 
 from app.api.context import Info
 from app.api.enums import ExecutionOrder
@@ -19,7 +17,6 @@ from app.api.errors import (
     user_errors,
 )
 from app.api.events import EVENTS
-from app.api.guards import OneOperation
 from app.api.history import DEFAULT_PAGE, ExecutionConnection, ExecutionStats, window
 from app.api.ids import decode_id
 from app.api.inputs import (
@@ -194,22 +191,10 @@ def _cancel_errors(found: ExecutionRecord | None) -> list[UserError]:
     return [NotRunning(code=UserErrorCode.NOT_RUNNING, message=message, path=["id"])]
 
 
-class Schema(strawberry.Schema):
-    """Our schema, which leaves the logging of errors to the view that masks them."""
-
-    def process_errors(
-        self,
-        errors: list[GraphQLError],
-        execution_context: ExecutionContext | None = None,
-    ) -> None:
-        """Do nothing: a caller's mistakes are no matter for the server's log."""
-
-
-schema = Schema(
+schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
     subscription=Subscription,
     types=(*IMPLEMENTATIONS, *EVENTS),
-    extensions=[OneOperation],
     config=StrawberryConfig(scalar_map=SCALARS),
 )

@@ -20,6 +20,8 @@ from anyio.abc import TaskGroup
 from starlette.types import Message, Receive, Scope, Send
 
 from app.api.operations import Operations, Result, is_request_error
+from app.api.refusals import Code as ErrorCode
+from app.api.refusals import error_of
 from app.api.requests import BadRequestError, GraphQLRequest, parse_json, read_operation
 from app.api.streams import Streams
 
@@ -140,7 +142,8 @@ class Conversation:
             raise CloseError(Code.SUBSCRIBER_EXISTS, f"Subscriber for {id} already exists")
         if len(self._running) >= MOST_OPERATIONS:
             text = f"At most {MOST_OPERATIONS} operations can run on one socket."
-            tasks.start_soon(self._say, {"type": "error", "id": id, "payload": [{"message": text}]})
+            error = error_of(ErrorCode.TOO_MANY_OPERATIONS, text)
+            tasks.start_soon(self._say, {"type": "error", "id": id, "payload": [error]})
             return
         self._running[id] = scope = anyio.CancelScope()
         tasks.start_soon(self._run, id, asked, scope)

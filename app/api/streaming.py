@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from app.api.operations import Result, is_request_error
+from app.api.refusals import Code, error_of
 from app.api.requests import EVENT_STREAM_TYPE, MULTIPART_TYPE
 from app.api.streams import Streams
 
@@ -123,7 +124,8 @@ async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    body = {"errors": [{"message": "There are too many subscribers; try again later."}]}
+    message = "There are too many subscribers; try again later."
+    body = {"errors": [error_of(Code.TOO_MANY_SUBSCRIBERS, message)]}
     headers = {"Retry-After": "5", "Cache-Control": "no-store"}
     await JSONResponse(body, status_code=503, headers=headers)(scope, receive, send)
 

@@ -19,12 +19,13 @@ from app.api.guards import mask
 from app.api.http import GraphQLView
 from app.api.ids import decode_id
 from app.api.operations import Operations
+from app.api.requests import BodyBounds
 from app.api.schema import schema
 from app.api.streams import Streams
 from app.domain.errors import ExecutorError
 from app.domain.execution import Exit, Status
 from app.domain.ports import Emit, ExecutorState
-from app.main import create_app, open_services
+from app.main import bounds_of, create_app, open_services
 
 from .client import Api, Json
 from .conftest import Open, client_of, settings_of
@@ -348,7 +349,9 @@ async def test_leases_are_renewed_and_those_of_the_dead_are_ended_whatever_happe
 
 async def test_a_bug_before_any_resolver_is_masked_too(caplog: pytest.LogCaptureFixture) -> None:
     nothing = cast("Services", None)
-    view = GraphQLView(Operations(schema, nothing), Streams(1), max_body=1000, has_page=False)
+    operations = Operations(schema._schema, nothing, bounds_of(settings_of()))
+    body = BodyBounds(size=1000, time=1)
+    view = GraphQLView(operations, Streams(1), body=body, has_page=False)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(view), base_url="http://localhost"
     ) as http:
