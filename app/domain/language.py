@@ -126,7 +126,7 @@ class Language:
     @property
     def file_extension(self) -> str:
         """As editors know it, with its dot."""
-        return Path(self.source_name).suffix
+        return f".{self.source_name.rpartition('.')[2]}"
 
     @property
     def is_compiled(self) -> bool:
