@@ -5,7 +5,7 @@ BIN := .venv/bin
 SOURCES := app tests migrations benchmarks scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test check bench schema lock format
+.PHONY: help install install-dev run test check bench schema promise lock format
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ bench: install-dev ## Measure against bare starts of the same interpreters
 
 schema: install ## Write schema.graphql, .env.example and the README's table of settings anew
 	@$(BIN)/python scripts/documents.py
+
+promise: ## Take schema.graphql for what clients are promised from now on; for a release
+	@cp schema.graphql schema.released.graphql
 
 lock: install-dev ## Write both locks anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --no-strip-extras --generate-hashes --no-emit-index-url \
