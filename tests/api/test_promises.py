@@ -35,7 +35,7 @@ def test_no_promise_is_broken_without_a_note(released: GraphQLSchema) -> None:
     ("before", "after", "change"),
     [
         ("  rerunOf: Execution\n", "  repeats: Execution\n", "Execution.rerunOf was removed"),
-        ("  CRASHED\n", "  BROKEN\n", "CRASHED was removed from enum"),
+        ("  CRASHED\n", "  BROKEN\n", "ExecutionStatus.CRASHED was removed"),
         ("  isTruncated: Boolean!\n", "  isTruncated: Boolean\n", "isTruncated changed type"),
         ("  attempt: Int!\n", "  attempt: Float!\n", "Execution.attempt changed type"),
         ("input RerunExecutionInput {", "input RerunExecutionInput {\n  more: Int!", "equired"),

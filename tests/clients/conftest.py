@@ -44,7 +44,8 @@ def _install(folder: Path) -> str:
     for path in HERE.iterdir():
         if path.suffix in {".js", ".ts", ".json", ".graphql"} or path.name == ".npmrc":
             shutil.copy(path, folder)
-    shutil.copy(HERE.parents[1] / "schema.graphql", folder)
+    for name in ("schema.graphql", "possibleTypes.json"):
+        shutil.copy(HERE.parents[1] / name, folder)
     installed = subprocess.run(
         [BIN / "npm", "ci", "--no-progress"],
         cwd=folder,
