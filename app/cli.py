@@ -1,30 +1,29 @@
 """The command line."""
 
 import json
-import sys
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import anyio
 import typer
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from app.api.schema import schema as graphql_schema
+from app.console import AsJson, err, fail, out, settings_or_fail
 from app.domain.errors import Check, ExecutorError, Unavailable
 from app.executors.local.doctor import examine
 from app.executors.modal.credentials import WHERE, BadToken
+from app.key_commands import keys
 from app.languages import all_languages
 from app.main import build_modal_image, examine_modal, local_executor, modal_token
 from app.purging import purge_history
 from app.serve import Refused, serve_forever, serve_on_loopback_modal, work_forever
-from app.settings import Settings, read_settings
-from app.settings_text import as_env_file, as_markdown, variable
+from app.settings import Settings
+from app.settings_text import as_env_file, as_markdown
 from app.storage.errors import StorageError
 from app.storage.migrations import migrate as migrate_database
 from app.version import VERSION
@@ -36,12 +35,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out, err = Console(highlight=False), Console(stderr=True, highlight=False)
-
 modal = typer.Typer(help="What running on Modal needs.", no_args_is_help=True)
 app.add_typer(modal, name="modal")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+app.add_typer(keys, name="keys")
 
 
 @app.command()
@@ -58,7 +54,9 @@ def serve(
 ) -> None:
     """Serve the API until Ctrl-C; a second Ctrl-C does not wait for running programs."""
     chosen = {"host": host, "port": port}
-    settings = _settings(**{name: value for name, value in chosen.items() if value is not None})
+    settings = settings_or_fail(
+        **{name: value for name, value in chosen.items() if value is not None}
+    )
     serve = serve_on_loopback_modal if modal_loopback else partial(serve_forever, execute=execute)
     _run_forever(serve, settings)
 
@@ -66,43 +64,43 @@ def serve(
 @app.command()
 def worker() -> None:
     """Run programs that other processes accept, until Ctrl-C; needs PostgreSQL."""
-    _run_forever(work_forever, _settings())
+    _run_forever(work_forever, settings_or_fail())
 
 
 def _run_forever(run: Callable[[Settings], Awaitable[None]], settings: Settings) -> None:
     try:
         anyio.run(run, settings, backend_options={"use_uvloop": True})
     except (Refused, StorageError, BadToken) as error:
-        _fail(str(error))
+        fail(str(error))
     except Unavailable as unavailable:
         _print_checks(unavailable.checks, console=err)
-        _fail("The sandbox cannot run here; `greenroom doctor` shows every check.")
+        fail("The sandbox cannot run here; `greenroom doctor` shows every check.")
 
 
 @modal.command()
 def build() -> None:
     """Build and publish the image that sandboxes on Modal are made from."""
-    settings = _settings()
+    settings = settings_or_fail()
     try:
         token = modal_token(settings)
         if token is None:
-            _fail(f"There is no Modal token in .env; {WHERE}.")
+            fail(f"There is no Modal token in .env; {WHERE}.")
         with err.status("Building the image on Modal; the first time takes minutes ..."):
             name = anyio.run(build_modal_image, settings, token)
     except (BadToken, ExecutorError) as error:
-        _fail(str(error))
+        fail(str(error))
     out.print(f"The image {name} is ready.")
 
 
 @app.command()
 def migrate() -> None:
     """Bring the database to the version that this Greenroom needs."""
-    url = _settings().database_url.get_secret_value()
+    url = settings_or_fail().database_url.get_secret_value()
     try:
         with err.status("Migrating the database ..."):
             anyio.run(migrate_database, url)
     except StorageError as error:
-        _fail(str(error))
+        fail(str(error))
     out.print("The database is up to date.")
 
 
@@ -116,15 +114,15 @@ def purge(
     as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Erase executions that are older than so many days; servers may run meanwhile."""
-    settings = _settings()
+    settings = settings_or_fail()
     age = settings.retention if days is None else timedelta(days=days)
     if age is None:
-        _fail("Say how old with --days, or set GREENROOM_RETENTION_DAYS.")
+        fail("Say how old with --days, or set GREENROOM_RETENTION_DAYS.")
     before = datetime.now(UTC) - age
     try:
         count = anyio.run(purge_history, settings, before, dry_run, err)
     except StorageError as error:
-        _fail(str(error))
+        fail(str(error))
     if as_json:
         facts = {"before": before.isoformat(), "count": count, "dry_run": dry_run}
         print(json.dumps(facts))  # noqa: T201
@@ -136,11 +134,11 @@ def purge(
 @app.command()
 def doctor(as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag
     """Check what running programs needs, here or on Modal; exit code 1 if something is missing."""
-    settings = _settings()
+    settings = settings_or_fail()
     try:
         token = modal_token(settings)
     except BadToken as error:
-        _fail(str(error))
+        fail(str(error))
     with err.status("Starting a sandbox ..."):
         if token is None:
             checks = anyio.run(examine, lambda: local_executor(settings))
@@ -156,7 +154,7 @@ def doctor(as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag
 @app.command()
 def languages(as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag
     """List the languages, with the version that runs or the reason why none does."""
-    settings = _settings()
+    settings = settings_or_fail()
 
     async def ask() -> list[dict[str, str | None]]:
         async with local_executor(settings) as executor:
@@ -170,7 +168,7 @@ def languages(as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag
         rows = anyio.run(ask)
     except Unavailable as unavailable:
         _print_checks(unavailable.checks, console=err)
-        _fail("The sandbox cannot run here; `greenroom doctor` shows every check.")
+        fail("The sandbox cannot run here; `greenroom doctor` shows every check.")
     if as_json:
         print(json.dumps(rows, indent=2))  # noqa: T201
         return
@@ -205,27 +203,6 @@ def main() -> None:
     app()
 
 
-def _settings(**chosen: object) -> Settings:
-    try:
-        return read_settings(**chosen)
-    except (ValueError, OSError) as error:
-        for problem in _problems(error):
-            err.print(problem, style="red", soft_wrap=True, markup=False)
-        _fail("The settings are not valid; .env.example shows them all.")
-
-
-def _problems(error: ValueError | OSError) -> Iterable[str]:
-    """Say what is wrong with which setting, but not its value, which may be a secret."""
-    match error:
-        case ValidationError():
-            for problem in error.errors(include_input=False, include_url=False):
-                yield f"{variable(str(problem['loc'][0]))}: {problem['msg']}"
-        case SettingsError():
-            yield f"{error}; it must be JSON"
-        case _:
-            yield f".env cannot be read: {type(error).__name__}"
-
-
 def _print_checks(checks: Iterable[Check], console: Console) -> None:
     for check in checks:
         sign = "[green]ok[/green]" if check.passed else "[red]no[/red]"
@@ -238,8 +215,3 @@ def _print_checks(checks: Iterable[Check], console: Console) -> None:
 
 def _as_dict(check: Check) -> dict[str, object]:
     return {name: getattr(check, name) for name in check.__slots__}
-
-
-def _fail(message: str) -> NoReturn:
-    err.print(message, style="red", soft_wrap=True, markup=False)
-    sys.exit(1)

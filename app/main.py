@@ -14,9 +14,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 
+from app.access.audit import Auditor
+from app.access.doorkeeper import Doorkeeper, open_doorkeeper
+from app.access.rates import storage_for
 from app.api.bounds import Bounds as OperationBounds
 from app.api.context import Services
 from app.api.doors import LOCAL_ORIGIN, Doors
+from app.api.entrance import Entrance
 from app.api.http import GraphQLView
 from app.api.metrics import metrics
 from app.api.operations import Operations
@@ -196,9 +200,11 @@ def create_app(settings: Settings, services: Services) -> FastAPI:
     """Return the application around services that are open for as long as it serves."""
     operations = Operations(schema._schema, services, bounds_of(settings))  # noqa: SLF001 - public
     streams = services.streams
+    entrance = Entrance(services.doorkeeper)
     view = GraphQLView(
         operations,
         streams,
+        entrance,
         body=BodyBounds(size=settings.max_body, time=settings.body_time),
         has_page=settings.graphiql and not settings.production,
     )
@@ -206,11 +212,11 @@ def create_app(settings: Settings, services: Services) -> FastAPI:
         openapi_url=None,
         routes=[
             Route("/graphql", view),
-            WebSocketRoute("/graphql", GraphQLSocket(operations, streams)),
+            WebSocketRoute("/graphql", GraphQLSocket(operations, streams, entrance)),
             Mount("/graphiql", GraphiQLFiles()),
             Route("/healthz", _is_up),
             Route("/readyz", partial(_is_ready, services)),
-            Route("/metrics", partial(metrics, services)),
+            Route("/metrics", partial(metrics, services, entrance)),
         ],
     )
     app.add_middleware(
@@ -252,6 +258,19 @@ async def open_services(
     products = Products(settings.compile_cache)
     try:
         await store.ping()
+        tokens = settings.tokens()
+        is_guarding = tokens.can_read or await store.registry.has_keys()
+        log.info("doors", extra={"ask": "for keys and tokens" if is_guarding else "nobody"})
+        # Also where nobody is answered: who runs a program counts what it has used.
+        store.shares = settings.shares if is_guarding else None
+        doorkeeper = Doorkeeper(
+            store.registry,
+            tokens,
+            requests=settings.rates("requests"),
+            executions=settings.rates("executions"),
+            storage=storage_for(store.registry, is_shared=store.is_shared),
+            is_guarding=is_guarding,
+        )
         async with (
             # Languages are looked for on the disk.
             await to_thread.run_sync(open_executor, settings, store) as executor,
@@ -269,6 +288,7 @@ async def open_services(
             open_pulse(store) as pulse,
             open_vigil(executor) as vigil,
             open_eraser(store, executions, retention=settings.retention) as eraser,
+            open_doorkeeper(doorkeeper),
         ):
             yield Services(
                 executions=executions,
@@ -278,9 +298,20 @@ async def open_services(
                 vigil=vigil,
                 languages=LANGUAGES,
                 streams=Streams(settings.max_subscribers),
+                doorkeeper=doorkeeper,
+                auditor=Auditor(store.registry, is_on=is_guarding),
             )
     finally:
         await to_thread.run_sync(products.close)
+        await store.close()
+
+
+async def is_guarded(settings: Settings) -> bool:
+    """Whether a server with these settings asks callers who they are."""
+    store = Store(settings.database_url.get_secret_value())
+    try:
+        return settings.tokens().can_read or await store.registry.has_keys()
+    finally:
         await store.close()
 
 

@@ -21,7 +21,7 @@ from app.domain.ports import Executor
 from app.executions.service import ExecutionService
 from app.executors.modal.credentials import BadToken, Token
 from app.logs import configure_logging
-from app.main import create_app, modal_loopback, modal_token, open_services
+from app.main import create_app, is_guarded, modal_loopback, modal_token, open_services
 from app.settings import Settings
 from app.storage.errors import StorageError
 from app.storage.migrations import pending
@@ -116,10 +116,10 @@ async def serve_forever(settings: Settings, *, execute: bool = True) -> None:
         Unavailable: the executor cannot run here.
     """
     configure_logging(settings.log_level, settings.log_format)
-    require_loopback(settings.host)
     if not execute:
         _require_shared(settings)
     await _require_current(settings)
+    await _require_doors(settings)
     with _listen(settings.host, settings.port) as listener:
         async with open_services(settings, execute=execute) as services:
             config = uvicorn.Config(
@@ -202,23 +202,29 @@ async def _require_current(settings: Settings) -> None:
         raise StorageError(message)
 
 
-def require_loopback(host: str) -> None:
-    """Make sure that only this machine can ask: there is no authentication yet.
+async def _require_doors(settings: Settings) -> None:
+    """Make sure that only this machine can ask, unless one must say who one is.
 
     Raises:
-        Refused: others could ask as well.
+        Refused: anybody could ask.
     """
+    if is_loopback(settings.host) or await is_guarded(settings):
+        return
+    message = (
+        f"Greenroom does not listen on {settings.host} as long as it does not ask who is there. "
+        "Make a key with `greenroom keys create`, or set GREENROOM_JWT_SECRET or "
+        "GREENROOM_JWKS_URL; until then use 127.0.0.1, ::1 or localhost."
+    )
+    raise Refused(message)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
     name = "127.0.0.1" if host == "localhost" else host.strip("[]")
     try:
-        is_loopback = ipaddress.ip_address(name).is_loopback
+        return ipaddress.ip_address(name).is_loopback
     except ValueError:
-        is_loopback = False
-    if not is_loopback:
-        message = (
-            f"Greenroom does not listen on {host}: it has no authentication yet, so it serves "
-            "this machine only. Use 127.0.0.1, ::1 or localhost for --host or GREENROOM_HOST."
-        )
-        raise Refused(message)
+        return False
 
 
 @contextmanager

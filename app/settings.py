@@ -5,8 +5,11 @@ from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
+from limits import parse as parse_rate
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ByteSize,
     Field,
@@ -17,13 +20,21 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.access.keyring import Keyring
+from app.access.rates import Rates
+from app.access.tokens import TokenRules, Tokens
+from app.domain.access import Shares
 from app.domain.limits import COMPILE_LIMITS, DEFAULT_LIMITS, MAXIMUM_LIMITS, MIB, Limits
 from app.executions.rules import Rules
 from app.executors.modal.credentials import MODAL_SERVER, Token, read_token
 
 _CPUS = len(os.sched_getaffinity(0))
 _RULES = Rules()
-_SECRETS = frozenset({"MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "MODAL_API_KEY"})
+_SECRETS = frozenset(
+    {"MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "MODAL_API_KEY", "GREENROOM_JWT_SECRET"}
+)
+_SHORTEST_SECRET = 32  # characters; as long as the digest of HS256 (RFC 7518, 3.2)
+_NO_RATE = "off"
 _MAXIMUMS = tuple(f"max_{field.name}" for field in fields(Limits))
 
 Positive = Annotated[int, Field(gt=0)]
@@ -31,6 +42,19 @@ Positive = Annotated[int, Field(gt=0)]
 Bytes = Annotated[int, BeforeValidator(TypeAdapter(ByteSize).validate_python), Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Names = Annotated[tuple[str, ...], NoDecode]
+
+
+def _require_rate(text: str) -> str:
+    if text != _NO_RATE:
+        try:
+            parse_rate(text)
+        except ValueError as error:
+            message = "it looks like `100/minute`, or `off`"
+            raise ValueError(message) from error
+    return text
+
+
+Rate = Annotated[str, AfterValidator(_require_rate)]
 
 
 class Settings(BaseSettings):
@@ -47,7 +71,10 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    host: str = Field("127.0.0.1", description="Address to listen on; loopback only for now.")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on; others than this machine's own need keys or tokens.",
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     database_url: SecretStr = Field(
         SecretStr("sqlite+aiosqlite:///./greenroom.db"),
@@ -137,6 +164,51 @@ class Settings(BaseSettings):
         "console", description="How the log reads: for people, or `json` for machines."
     )
 
+    jwt_secret: SecretStr | None = Field(
+        None,
+        description="Secret that access tokens are made and proved with (HS256), at least 32 "
+        "characters; several, separated by commas, all prove them and the first makes them.",
+    )
+    jwks_url: str | None = Field(
+        None, description="Where the public keys are of whoever makes access tokens elsewhere."
+    )
+    jwt_audience: str = Field(
+        "greenroom", min_length=1, description="What access tokens must have as `aud`."
+    )
+    jwt_issuer: str | None = Field(None, description="What they must have as `iss`, if set.")
+    jwt_leeway: float = Field(
+        30.0, ge=0, le=300, description="How far the clocks of token makers may differ."
+    )
+    jwt_longest: Seconds = Field(
+        86_400.0, description="The longest time that an access token may live."
+    )
+    rate_requests_per_key: Rate = Field(
+        "6000/minute", description="Requests of one API key; `off` for no limit."
+    )
+    rate_requests_per_subject: Rate = Field(
+        "600/minute", description="Requests of one person with access tokens."
+    )
+    rate_requests_per_address: Rate = Field(
+        "6000/minute", description="Requests from one address, whoever sends them."
+    )
+    rate_executions_per_key: Rate = Field(
+        "3000/minute", description="Executions of one API key; `off` for no limit."
+    )
+    rate_executions_per_subject: Rate = Field("60/minute", description="Of one person.")
+    rate_executions_per_address: Rate = Field("3000/minute", description="From one address.")
+    quota_executions: Positive | None = Field(
+        None, description="Executions of one owner a day, in UTC; unset: any number."
+    )
+    quota_cpu_seconds: Seconds | None = Field(
+        None, description="CPU time of one owner's programs a day; unset: any."
+    )
+    concurrency_per_owner: Positive | None = Field(
+        None, description="Executions of one owner that have not ended; unset: any number."
+    )
+    concurrency_per_subject: Positive | None = Field(
+        8, description="Executions of one person that have not ended."
+    )
+
     modal_token_id: SecretStr | None = Field(
         None, validation_alias="MODAL_TOKEN_ID", description="First part of a Modal token: `ak-…`."
     )
@@ -214,6 +286,59 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value
 
+    @field_validator("jwt_secret")
+    @classmethod
+    def _is_long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        secrets = [] if value is None else _parts(value)
+        if value is not None and not secrets:
+            message = "it is empty"
+            raise ValueError(message)
+        if any(len(secret.get_secret_value()) < _SHORTEST_SECRET for secret in secrets):
+            message = (
+                f"a secret needs at least {_SHORTEST_SECRET} characters: `openssl rand -hex 32`"
+            )
+            raise ValueError(message)
+        return value
+
+    @field_validator("jwks_url")
+    @classmethod
+    def _is_safe(cls, value: str | None) -> str | None:
+        if value is not None:
+            url = urlsplit(value)
+            is_local = url.hostname in {"localhost", "127.0.0.1", "::1"}
+            if url.scheme != "https" and not (url.scheme == "http" and is_local):
+                message = "it must begin with https://, or who is in between chooses the keys"
+                raise ValueError(message)
+        return value
+
+    def tokens(self) -> Tokens:
+        """Return what reads and makes access tokens."""
+        return Tokens(
+            [] if self.jwt_secret is None else _parts(self.jwt_secret),
+            None if self.jwks_url is None else Keyring(self.jwks_url),
+            TokenRules(
+                audience=self.jwt_audience,
+                issuer=self.jwt_issuer,
+                leeway=self.jwt_leeway,
+                longest=self.jwt_longest,
+            ),
+        )
+
+    def rates(self, of: Literal["requests", "executions"]) -> Rates:
+        """Return how often each may do something."""
+        rates = (getattr(self, f"rate_{of}_per_{who}") for who in ("key", "subject", "address"))
+        return Rates(*(None if rate == _NO_RATE else parse_rate(rate) for rate in rates))
+
+    @property
+    def shares(self) -> Shares:
+        """How much each owner may have run."""
+        return Shares(
+            executions_a_day=self.quota_executions,
+            cpu_seconds_a_day=self.quota_cpu_seconds,
+            at_once_of_owner=self.concurrency_per_owner,
+            at_once_of_subject=self.concurrency_per_subject,
+        )
+
     def modal_token(self) -> Token | None:
         """Return the Modal token, if there is one.
 
@@ -263,6 +388,11 @@ class Settings(BaseSettings):
             metadata=self.max_metadata,
             interactive_wall_time=self.interactive_wall_time,
         )
+
+
+def _parts(secret: SecretStr) -> list[SecretStr]:
+    parts = (part.strip() for part in secret.get_secret_value().split(","))
+    return [SecretStr(part) for part in parts if part]
 
 
 def read_settings(**chosen: object) -> Settings:

@@ -17,8 +17,8 @@ from typing import Any
 import anyio
 import httpx
 
-from app.api.context import LOCAL_OWNER
 from app.api.ids import decode_id
+from app.domain.access import LOCAL
 from app.domain.events import Finished, OutputWritten, StatusChanged
 from app.domain.execution import Status
 from app.storage.migrations import migrate
@@ -136,7 +136,7 @@ class Soak:
         for id in self.accepted:
             uuid = decode_id(id)
             assert uuid
-            page = await store.events(LOCAL_OWNER, uuid, after=0, limit=1000)
+            page = await store.events(LOCAL.owner, uuid, after=0, limit=1000)
             if page is None:
                 wrong.append(f"{id} was accepted and is not there")
                 continue

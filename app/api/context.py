@@ -7,8 +7,12 @@ from uuid import UUID
 import strawberry
 from strawberry.dataloader import DataLoader
 
+from app.access.audit import Auditor
+from app.access.doorkeeper import Doorkeeper
 from app.api.errors import BadArgumentError
 from app.api.streams import Streams
+from app.domain.access import Action, Caller
+from app.domain.errors import RateLimited, Rejected, TooFast
 from app.domain.events import Event, OutputWritten
 from app.domain.execution import Compilation, Execution, Program, Stream, Transcript
 from app.domain.language import Language
@@ -18,9 +22,6 @@ from app.executions.retention import Eraser
 from app.executions.service import ExecutionService
 from app.executions.vigil import Vigil
 from app.storage.store import Store
-
-LOCAL_OWNER = "local"
-"""The one tenant, until there are accounts."""
 
 # An answer is put together in memory, and a document can ask for the same things many times.
 MOST_READ = 200  # a page of programs and a page of their output
@@ -38,6 +39,16 @@ class Services:
     vigil: Vigil
     languages: Mapping[str, Language]
     streams: Streams
+    doorkeeper: Doorkeeper
+    auditor: Auditor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """Who asks, and from where."""
+
+    caller: Caller
+    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +63,11 @@ class Wanted:
 class Context:
     """What lives as long as one operation."""
 
-    def __init__(self, services: Services, owner: str = LOCAL_OWNER) -> None:
-        self.owner = owner
+    def __init__(self, services: Services, visit: Visit) -> None:
+        self.caller, self.owner = visit.caller, visit.caller.owner
+        self.address = visit.address
+        self.doorkeeper, self.auditor = services.doorkeeper, services.auditor
+        self.registry = services.history.registry
         self.executions = services.executions
         self.history = services.history
         self.eraser = services.eraser
@@ -70,6 +84,46 @@ class Context:
         )
         self.outputs: DataLoader[Wanted, bytes] = DataLoader(self._load_outputs)
         self._read = self._text = 0
+        self._looked_into: dict[UUID, Execution] = {}
+
+    async def find(self, id: UUID | None) -> Execution | None:
+        """Return an execution as it is now, if it exists for the caller."""
+        if id is None:
+            return None
+        (found,) = await self._load_executions([id])
+        return found
+
+    async def may_touch(self, id: UUID, action: Action) -> bool:
+        """Whether the caller may do something to an execution; it is written down first."""
+        if not self.auditor.is_on:
+            return True  # it is everybody's, and the store knows whether it is there
+        if await self.find(id) is None:
+            return False
+        await self.auditor.note(self.caller, action, str(id))
+        return True
+
+    async def count_execution(self) -> None:
+        """Count something that the caller wants to have run.
+
+        Raises:
+            Rejected: it must wait.
+        """
+        try:
+            await self.doorkeeper.executions.count_address(self.address)
+            await self.doorkeeper.executions.count(self.caller)
+        except TooFast as error:
+            problem = RateLimited(path=(), message=str(error), retry_after=error.retry_after)
+            raise Rejected(problem) from error
+
+    def look_into(self, execution: Execution) -> None:
+        """Take note that the answer has a part of what an execution ran, read or wrote."""
+        self._looked_into[execution.id] = execution
+
+    async def settle(self) -> None:
+        """Write into the audit log what the answer has: before it is sent."""
+        if self._looked_into:
+            await self.auditor.note_reading(self.caller, self._looked_into.values())
+            self._looked_into = {}
 
     def allow(self, size: int) -> None:
         """Count a text before it becomes a part of the answer.
@@ -101,7 +155,8 @@ class Context:
 
     async def _load_executions(self, ids: Sequence[UUID]) -> list[Execution | None]:
         found = await self.history.executions(self.owner, ids)
-        return [found.get(id) for id in ids]
+        seen = {id: each for id, each in found.items() if self.caller.may_see(each)}
+        return [seen.get(id) for id in ids]
 
     async def _load_programs(self, ids: Sequence[UUID]) -> list[Program | None]:
         self._count(ids)

@@ -33,6 +33,7 @@ from graphql.language.parser import Parser
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
+from app.api.access import reachable
 from app.api.bounds import Bounds
 from app.api.refusals import Code, RefusedError, coded, refused
 from app.api.weights import Scale, Weight
@@ -50,6 +51,8 @@ class Operation:
 
     node: OperationDefinitionNode
     weight: Weight
+    fields: frozenset[str] = frozenset()
+    """All that it can reach, as `Type.field`, if the document is valid."""
 
     def cost(self, variables: Mapping[str, Any]) -> int:
         """Return how many fields the answer may have with these variables."""
@@ -168,6 +171,11 @@ def read(text: str, schema: GraphQLSchema, bounds: Bounds) -> Prepared:
     errors = validate(
         schema, document, RULES, bounds.errors - 1, hide_suggestions=not bounds.suggestions
     )
+    if not errors:
+        reached = reachable(schema, document)
+        operations = {
+            name: replace(each, fields=reached[name]) for name, each in operations.items()
+        }
     return Prepared(
         document=document,
         operations=operations,

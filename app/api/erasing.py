@@ -26,6 +26,12 @@ class DeleteExecutionsInput:
         default=strawberry.UNSET, description="All of this session."
     )
 
+    def described(self) -> str:
+        """Say what is meant, for the audit log."""
+        if self.ids:
+            return " ".join(str(id) for id in _decoded(self.ids))
+        return f"session {self.session_id}" if isinstance(self.session_id, str) else "a filter"
+
     def chosen(self, owner: str) -> Chosen:
         """Return what is meant.
 

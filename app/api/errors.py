@@ -1,5 +1,6 @@
 """Errors that a caller can fix, as data, and errors of the request itself."""
 
+import math
 from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, TypeAlias, assert_never
@@ -9,6 +10,7 @@ from graphql import GraphQLError
 from strawberry import enum_value
 
 from app.api.enums import LanguageId
+from app.api.refusals import Code
 from app.api.scalars import BigInt
 from app.domain import errors as domain
 from app.domain.execution import Execution as Record
@@ -24,6 +26,13 @@ class BadArgumentError(GraphQLError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, extensions={"code": UserErrorCode.INVALID_INPUT.value})
+
+
+class ForbiddenError(GraphQLError):
+    """Something that the caller's role or session does not allow; shown as it is."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, extensions={"code": Code.FORBIDDEN.value})
 
 
 class NoSuchExecutionError(GraphQLError):
@@ -42,6 +51,8 @@ class UserErrorCode(Enum):
     )
     LIMIT_TOO_HIGH = enum_value("LIMIT_TOO_HIGH", description="See `LimitTooHigh`.")
     SERVER_BUSY = enum_value("SERVER_BUSY", description="See `ServerBusy`.")
+    RATE_LIMITED = enum_value("RATE_LIMITED", description="See `RateLimited`.")
+    QUOTA_EXCEEDED = enum_value("QUOTA_EXCEEDED", description="See `QuotaExceeded`.")
     NOT_FOUND = enum_value("NOT_FOUND", description="See `NotFound`.")
     NOT_RUNNING = enum_value("NOT_RUNNING", description="See `NotRunning`.")
     NOT_INTERACTIVE = enum_value("NOT_INTERACTIVE", description="See `NotInteractive`.")
@@ -85,6 +96,18 @@ class LanguageUnavailable(UserError):
 class ServerBusy(UserError):
     retry_after_ms: int = strawberry.field(
         description="An estimate of when to try again, in milliseconds."
+    )
+
+
+@strawberry.type(description="You ask too often, or have too much running.")
+class RateLimited(UserError):
+    retry_after_ms: int = strawberry.field(description="When to try again, in milliseconds.")
+
+
+@strawberry.type(description="What a day has for you is used up.")
+class QuotaExceeded(UserError):
+    retry_after_ms: int = strawberry.field(
+        description="When the next day begins in UTC, in milliseconds from now."
     )
 
 
@@ -134,6 +157,8 @@ IMPLEMENTATIONS = (
     LimitTooHigh,
     LanguageUnavailable,
     ServerBusy,
+    RateLimited,
+    QuotaExceeded,
     NotFound,
     NotRunning,
     NotInteractive,
@@ -145,9 +170,19 @@ IMPLEMENTATIONS = (
 
 
 def not_found() -> UserError:
+    """Say that an id stands for no execution."""
+    return no_such("execution")
+
+
+def no_such(thing: str) -> UserError:
     """Say that an id stands for nothing."""
-    message = "There is no execution with this id."
+    message = f"There is no {thing} with this id."
     return NotFound(code=UserErrorCode.NOT_FOUND, message=message, path=["id"])
+
+
+def invalid_input(message: str, *path: str) -> UserError:
+    """Say that a part of the input breaks a rule."""
+    return InvalidInput(code=UserErrorCode.INVALID_INPUT, message=message, path=list(path) or None)
 
 
 def user_errors(rejected: domain.Rejected) -> list[UserError]:
@@ -155,7 +190,7 @@ def user_errors(rejected: domain.Rejected) -> list[UserError]:
     return [_user_error(problem) for problem in rejected.problems]
 
 
-def _user_error(problem: domain.Problem) -> UserError:
+def _user_error(problem: domain.Problem) -> UserError:  # noqa: PLR0911 - one for each problem
     path = [INPUT_NAMES.get(name, name) for name in problem.path] or None
     message = problem.message
     match problem:
@@ -184,6 +219,20 @@ def _user_error(problem: domain.Problem) -> UserError:
                 message=message,
                 path=path,
                 retry_after_ms=round(problem.retry_after * 1000),
+            )
+        case domain.RateLimited():
+            return RateLimited(
+                code=UserErrorCode.RATE_LIMITED,
+                message=message,
+                path=path,
+                retry_after_ms=math.ceil(problem.retry_after * 1000),
+            )
+        case domain.QuotaExceeded():
+            return QuotaExceeded(
+                code=UserErrorCode.QUOTA_EXCEEDED,
+                message=message,
+                path=path,
+                retry_after_ms=math.ceil(problem.retry_after * 1000),
             )
         case domain.IdempotencyConflict():
             return IdempotencyConflict(

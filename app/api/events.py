@@ -129,8 +129,11 @@ async def follow(info: Info, id: strawberry.ID, after: int) -> AsyncGenerator[Ex
     """
     context, decoded = info.context, decode_id(id)
     _require_number(after)
-    if decoded is None:
+    execution = await context.find(decoded)
+    if decoded is None or execution is None:
         raise NoSuchExecutionError
+    context.look_into(execution)
+    await context.settle()
     try:
         async with aclosing(context.executions.follow(context.owner, decoded, after)) as events:
             async for event in events:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 
 from graphql import GraphQLFormattedError, OperationType
@@ -10,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from app.api.context import Visit
+from app.api.entrance import Entrance
 from app.api.guards import failure
 from app.api.operations import Operations, Result, WrongOperationError, is_request_error
 from app.api.page import graphiql_page
@@ -36,9 +39,15 @@ class GraphQLView:
     """Answers everything at `/graphql`: an endpoint for Starlette's router."""
 
     def __init__(
-        self, operations: Operations, streams: Streams, *, body: BodyBounds, has_page: bool
+        self,
+        operations: Operations,
+        streams: Streams,
+        entrance: Entrance,
+        *,
+        body: BodyBounds,
+        has_page: bool,
     ) -> None:
-        self._operations, self._streams = operations, streams
+        self._operations, self._streams, self._entrance = operations, streams, entrance
         self._body, self._has_page = body, has_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,11 +68,18 @@ class GraphQLView:
             return _failure(HTTPStatus.NOT_ACCEPTABLE, error_of(Code.NOT_ACCEPTABLE, message))
         kind = next((kind for kind in kinds if kind not in FRAMINGS), JSON_TYPE)
         try:
-            return await self._answer(await self._read(request), kinds)
+            return await self._welcome(request, kinds)
         except BadRequestError as error:
-            return _failure(error.status, error_of(error.code, error.message), kind, error.headers)
+            said = error_of(error.code, error.message, **error.details)
+            return _failure(error.status, said, kind, error.headers)
         except Exception as error:  # noqa: BLE001 - a request ends here, and it is logged
             return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, failure(error), kind)
+
+    async def _welcome(self, request: Request, kinds: Sequence[str]) -> Response:
+        visit, headers = await self._entrance.admit(request.scope)
+        response = await self._answer(await self._read(request), kinds, visit)
+        response.headers.update(headers)
+        return response
 
     async def _read(self, request: Request) -> GraphQLRequest:
         match request.method:
@@ -76,22 +92,27 @@ class GraphQLView:
                 headers = {"Allow": ALLOWED_METHODS}
                 raise BadRequestError(405, Code.METHOD_NOT_ALLOWED, message, headers)
 
-    async def _answer(self, asked: GraphQLRequest, kinds: Sequence[str]) -> Response:
+    async def _answer(self, asked: GraphQLRequest, kinds: Sequence[str], visit: Visit) -> Response:
         """Answer in the way that the client likes best, of those in which it can be done."""
         ongoing = next((kind for kind in kinds if kind in FRAMINGS), None)
         if kinds[0] == ongoing:
-            return self._stream(asked, ongoing)
+            return self._stream(asked, ongoing, visit)
         try:
-            return _response(await self._operations.execute(asked), kinds[0])
+            return _response(await self._operations.execute(asked, visit), kinds[0])
         except WrongOperationError as error:
             # Some clients accept event streams with every request, and mean subscriptions.
             if error.kind is OperationType.SUBSCRIPTION and ongoing:
-                return self._stream(asked, ongoing)
+                return self._stream(asked, ongoing, visit)
             raise _wrong_operation(error.kind) from error
 
-    def _stream(self, asked: GraphQLRequest, kind: str) -> Response:
+    def _stream(self, asked: GraphQLRequest, kind: str, visit: Visit) -> Response:
         asked = replace(asked, allowed=asked.allowed | {OperationType.SUBSCRIPTION})
-        return StreamedResponse(FRAMINGS[kind], self._operations.stream(asked), self._streams)
+        return StreamedResponse(
+            FRAMINGS[kind],
+            self._operations.stream(asked, visit),
+            self._streams,
+            partial(self._entrance.doorkeeper.until_shut_out, visit.caller),
+        )
 
 
 def _wrong_operation(operation: OperationType) -> BadRequestError:

@@ -11,6 +11,7 @@ from app.api.enums import ExecutionStatus, LanguageId
 from app.api.errors import BadArgumentError
 from app.api.scalars import BigInt, Json
 from app.domain import history
+from app.domain.access import Caller
 from app.domain.errors import InvalidInput, Problem, Rejected
 from app.domain.execution import File, Program, Status, Submission
 from app.domain.language import Language
@@ -154,8 +155,8 @@ class ExecuteCodeInput:
         "again with it within 24 hours gives the first execution, and does not run again.",
     )
 
-    def submission(self, owner: str, language: Language, rules: Rules) -> Submission:
-        """Return what is asked for.
+    def submission(self, caller: Caller, language: Language, rules: Rules) -> Submission:
+        """Return what a caller asks for.
 
         Raises:
             Rejected: a part of it cannot be read.
@@ -164,7 +165,8 @@ class ExecuteCodeInput:
             raise _invalid("metadata", "`metadata` must be an object.")
         defaults = rules.defaults_for(language, interactive=bool(self.interactive))
         return Submission(
-            owner=owner,
+            owner=caller.owner,
+            subject=caller.subject,
             program=Program(
                 language=language.id,
                 source=self.source,
@@ -174,17 +176,25 @@ class ExecuteCodeInput:
                 entry_point=self._entry_point(),
             ),
             limits=self.limits.over(defaults) if self.limits else defaults,
-            session_id=self.session_id,
+            session_id=self._session(caller),
             label=self.label,
             metadata=cast("dict[str, Any] | None", self.metadata),
             interactive=bool(self.interactive),
             idempotency_key=self._key(),
+            key_scope=caller.session_id,
         )
 
     def wait(self) -> float:
         """Return how long to wait for the end, in seconds."""
         # Who is to type must first know what to type into.
         return _seconds(self.wait_ms, 0 if self.interactive else DEFAULT_WAIT_MS)
+
+    def _session(self, caller: Caller) -> str | None:
+        if caller.session_id is None:
+            return self.session_id
+        if self.session_id in {None, caller.session_id}:
+            return caller.session_id
+        raise _invalid("sessionId", f"You are in the session `{caller.session_id}` alone.")
 
     def _key(self) -> str | None:
         if self.idempotency_key == "":

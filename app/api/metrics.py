@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 
 import anyio.to_thread
 from prometheus_client import CONTENT_TYPE_LATEST, ProcessCollector, generate_latest
@@ -12,6 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.context import Services
+from app.api.entrance import Entrance
+from app.api.requests import BadRequestError
+from app.domain.access import Role
 from app.domain.ports import PoolFigures
 from app.executions.figures import Figures
 from app.executions.pulse import Beat
@@ -21,8 +25,17 @@ from app.version import VERSION
 Gauges = Iterator[GaugeMetricFamily]
 
 
-async def metrics(services: Services, _: Request) -> Response:
-    """Look at everything, add what was counted since the start, and answer in text."""
+async def metrics(services: Services, entrance: Entrance, request: Request) -> Response:
+    """Look at everything, add what was counted since the start, and answer in text.
+
+    Where one must say who one is, they are for administrators: they are of all owners together.
+    """
+    try:
+        visit, _ = await entrance.admit(request.scope)
+    except BadRequestError as error:
+        return Response(error.message, status_code=error.status, headers=error.headers)
+    if visit.caller.role is not Role.ADMIN:
+        return Response("Metrics are for administrators.", status_code=HTTPStatus.FORBIDDEN)
     executions = services.executions
     moment = _Moment(
         executor=executions.executor.name,

@@ -16,8 +16,9 @@ from graphql import (
 )
 from strawberry.execution import optimized_is_awaitable
 
+from app.api.access import require
 from app.api.bounds import Bounds
-from app.api.context import Context, Services
+from app.api.context import Context, Services, Visit
 from app.api.documents import Documents, Operation, Prepared
 from app.api.executor import Executor
 from app.api.guards import failure, mask
@@ -46,36 +47,36 @@ class Operations:
         self._schema, self._services, self._bounds = schema, services, bounds
         self._documents = Documents(schema, bounds)
 
-    async def execute(self, asked: GraphQLRequest) -> Result:
+    async def execute(self, asked: GraphQLRequest, visit: Visit) -> Result:
         """Execute a query or a mutation.
 
         Raises:
             WrongOperationError: it is something else, or may not come in this way.
         """
         try:
-            executor = await self._prepare(asked)
+            executor = await self._prepare(asked, visit)
         except WrongOperationError:
             raise
         except RefusedError as refusal:
             return self._refusal(refusal)
-        return await self._in_time(executor.execute_operation)
+        return await self._in_time(executor)
 
-    async def stream(self, asked: GraphQLRequest) -> AsyncGenerator[Result, None]:
+    async def stream(self, asked: GraphQLRequest, visit: Visit) -> AsyncGenerator[Result, None]:
         """Execute any operation and yield its results, of which a subscription has many."""
         try:
-            executor = await self._prepare(asked)
+            executor = await self._prepare(asked, visit)
             if executor.operation.operation is OperationType.SUBSCRIPTION:
                 async with aclosing(self._events(executor)) as results:
                     async for result in results:
                         yield result
             else:
-                yield await self._in_time(executor.execute_operation)
+                yield await self._in_time(executor)
         except RefusedError as refusal:
             yield self._refusal(refusal)
         except Exception as error:  # noqa: BLE001 - an operation ends here, and it is logged
             yield {"errors": [failure(error)]}
 
-    async def _prepare(self, asked: GraphQLRequest) -> Executor:
+    async def _prepare(self, asked: GraphQLRequest, visit: Visit) -> Executor:
         """Make what executes a request.
 
         Raises:
@@ -87,9 +88,10 @@ class Operations:
             raise WrongOperationError(operation.node.operation)
         if prepared.errors:
             raise RefusedError(prepared.errors)
+        require(visit.caller.role, operation.fields)
         variables = asked.variables or {}
         self._weigh(operation, variables)
-        return self._build(prepared, operation, variables)
+        return self._build(prepared, operation, variables, visit)
 
     def _weigh(self, operation: Operation, variables: dict[str, Any]) -> None:
         cost, most = operation.cost(variables), self._bounds.cost
@@ -101,14 +103,14 @@ class Operations:
             raise refused(Code.TOO_COSTLY, message, maximum=most)
 
     def _build(
-        self, prepared: Prepared, operation: Operation, variables: dict[str, Any]
+        self, prepared: Prepared, operation: Operation, variables: dict[str, Any], visit: Visit
     ) -> Executor:
         name = operation.node.name
         built = Executor.build(
             self._schema,
             prepared.document,
             None,
-            Context(self._services),
+            Context(self._services, visit),
             variables,
             name.value if name else None,
             max_coercion_errors=self._bounds.errors - 1,
@@ -131,12 +133,15 @@ class Operations:
         async with aclosing(source):
             async for payload in source:
                 event = executor.build_per_event_executor(payload)
-                yield await self._in_time(event.execute_operation)
+                yield await self._in_time(event)
 
-    async def _in_time(self, execute: Callable[[], Any]) -> Result:
+    async def _in_time(self, executor: Executor) -> Result:
+        context: Context = executor.context_value
         with anyio.move_on_after(self._bounds.time):
-            result = execute()
-            return self._formatted(await result if isawaitable(result) else result)
+            result: Any = executor.execute_operation()
+            result = await result if isawaitable(result) else result
+            await context.settle()
+            return self._formatted(result)
         message = f"This took longer than {self._bounds.time:g} s. What was begun may go on."
         return {"data": None, "errors": [error_of(Code.OPERATION_TIMEOUT, message)]}
 

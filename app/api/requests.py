@@ -30,11 +30,16 @@ class BadRequestError(Exception):
     """A request that is no GraphQL request; carries the HTTP status and headers of the answer."""
 
     def __init__(
-        self, status: int, code: Code, message: str, headers: dict[str, str] | None = None
+        self,
+        status: int,
+        code: Code,
+        message: str,
+        headers: dict[str, str] | None = None,
+        **details: int,
     ) -> None:
         super().__init__(message)
         self.status, self.code, self.message = status, code, message
-        self.headers = headers or {}
+        self.headers, self.details = headers or {}, details
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,17 @@ from typing import Annotated
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
+from app.api import administration
+from app.api.administration import (
+    ApiKey,
+    AuditConnection,
+    AuditFilter,
+    CreateApiKeyInput,
+    CreateApiKeyPayload,
+    RevokeApiKeyInput,
+    RevokeApiKeyPayload,
+    ServerInfo,
+)
 from app.api.context import Info
 from app.api.enums import ExecutionOrder
 from app.api.erasing import DeleteExecutionsInput, DeleteExecutionsPayload
@@ -30,7 +41,14 @@ from app.api.service import Health, ServiceLimits, look_at_health
 from app.api.subscription import Subscription
 from app.api.types import CancelExecutionPayload, ExecuteCodePayload, Execution, Language, Node
 from app.api.typing_in import SendInputInput, SendInputPayload, send_input
+from app.api.viewer import (
+    CreateAccessTokenInput,
+    CreateAccessTokenPayload,
+    Viewer,
+    create_access_token,
+)
 from app.domain import history
+from app.domain.access import Action
 from app.domain.errors import Rejected
 from app.domain.execution import Execution as ExecutionRecord
 from app.domain.execution import Status, Submission
@@ -52,20 +70,23 @@ Run = Annotated[ExecuteCodeInput, strawberry.argument(description="What to run, 
 Repeat = Annotated[RerunExecutionInput, strawberry.argument(description="What to run again.")]
 Stop = Annotated[CancelExecutionInput, strawberry.argument(description="What to stop.")]
 Type = Annotated[SendInputInput, strawberry.argument(description="What to type, and where.")]
+FirstEntries = Annotated[int, strawberry.argument(description="How many, 1 to 100.")]
+Entries = Annotated[AuditFilter | None, strawberry.argument(description="Which entries.")]
+Admit = Annotated[CreateAccessTokenInput, strawberry.argument(description="For whom.")]
+MakeKey = Annotated[CreateApiKeyInput, strawberry.argument(description="For whom, and as what.")]
+DropKey = Annotated[RevokeApiKeyInput, strawberry.argument(description="Which key.")]
 Erase = Annotated[DeleteExecutionsInput, strawberry.argument(description="What to erase.")]
 
 
 async def _find(info: Info, id: strawberry.ID) -> Execution | None:
-    decoded = decode_id(id)
-    if decoded is None:
-        return None
-    found = await info.context.history.executions(info.context.owner, [decoded])
-    return Execution.of(found[decoded]) if decoded in found else None
+    found = await info.context.find(decode_id(id))
+    return Execution.of(found) if found else None
 
 
 async def _execute(info: Info, submission: Submission, wait: float) -> ExecuteCodePayload:
-    executions = info.context.executions
-    accepted = await executions.submit(submission)
+    context, executions = info.context, info.context.executions
+    await context.count_execution()
+    accepted = await executions.submit(submission, context.auditor.of_execution(context.caller))
     return ExecuteCodePayload(
         execution=Execution.of(await executions.wait(accepted, wait)), errors=[]
     )
@@ -99,14 +120,14 @@ class Query:
         filter: Where = None,
         order_by: Sorted = ExecutionOrder.CREATED_AT_DESC,
     ) -> ExecutionConnection:
-        wanted = filter.domain() if filter else history.Filter()
+        wanted = _wanted(info, filter)
         slice = window(first=first, after=after, last=last, before=before, order=_ORDERS[order_by])
         page = await info.context.history.page(info.context.owner, wanted, slice)
         return ExecutionConnection(page=page, filter=wanted)
 
     @strawberry.field(description="Counts and durations of executions.")
     async def execution_stats(self, info: Info, filter: Where = None) -> ExecutionStats:
-        wanted = filter.domain() if filter else history.Filter()
+        wanted = _wanted(info, filter)
         return ExecutionStats.of(await info.context.history.stats(info.context.owner, wanted))
 
     @strawberry.field(description="Every language that Greenroom knows.")
@@ -122,6 +143,28 @@ class Query:
     async def health(self, info: Info) -> Health:
         return await look_at_health(info)
 
+    @strawberry.field(description="Who you are, and what you may have.")
+    def viewer(self, info: Info) -> Viewer:
+        return Viewer.of(info.context.caller)
+
+    @strawberry.field(description="What this server is; for administrators.")
+    def server_info(self, info: Info) -> ServerInfo:
+        return administration.server_info(info.context)
+
+    @strawberry.field(description="Every API key, the oldest first; for administrators.")
+    async def api_keys(self, info: Info) -> list[ApiKey]:
+        return [ApiKey.of(key) for key in await info.context.registry.keys()]
+
+    @strawberry.field(description="Who did what, the newest first; for administrators.")
+    async def audit_log(
+        self,
+        info: Info,
+        filter: Entries = None,
+        first: FirstEntries = DEFAULT_PAGE,
+        after: After = None,
+    ) -> AuditConnection:
+        return await administration.audit_log(info.context, filter, first, after)
+
 
 @strawberry.type(description="What can be done.")
 class Mutation:
@@ -134,7 +177,7 @@ class Mutation:
         try:
             wait = input.wait()
             language = info.context.languages[input.language.value]
-            submission = input.submission(info.context.owner, language, executions.rules)
+            submission = input.submission(info.context.caller, language, executions.rules)
             return await _execute(info, submission, wait)
         except Rejected as rejected:
             return ExecuteCodePayload(execution=None, errors=user_errors(rejected))
@@ -145,7 +188,7 @@ class Mutation:
     )
     async def rerun_execution(self, info: Info, input: Repeat) -> ExecuteCodePayload:
         context, id = info.context, decode_id(input.id)
-        submission = await again(context.history, context.owner, id) if id else None
+        submission = await again(context.history, context.caller, id) if id else None
         if submission is None:
             return ExecuteCodePayload(execution=None, errors=[not_found()])
         try:
@@ -157,8 +200,10 @@ class Mutation:
         description="Stop an execution; answers when no process of it is left. Its output is kept."
     )
     async def cancel_execution(self, info: Info, input: Stop) -> CancelExecutionPayload:
-        id = decode_id(input.id)
-        found = await info.context.executions.cancel(info.context.owner, id) if id else None
+        context, id = info.context, decode_id(input.id)
+        if id is None or not await context.may_touch(id, Action.CANCEL):
+            return CancelExecutionPayload(execution=None, errors=[not_found()])
+        found = await context.executions.cancel(context.owner, id)
         return CancelExecutionPayload(
             execution=Execution.of(found) if found else None, errors=_cancel_errors(found)
         )
@@ -175,11 +220,36 @@ class Mutation:
         "stopped first. Nothing of them is left in the database."
     )
     async def delete_executions(self, info: Info, input: Erase) -> DeleteExecutionsPayload:
+        context = info.context
         try:
-            chosen = input.chosen(info.context.owner)
+            chosen = input.chosen(context.owner)
         except Rejected as rejected:
             return DeleteExecutionsPayload.refused(rejected)
-        return DeleteExecutionsPayload.of(await info.context.eraser.erase(chosen))
+        await context.auditor.note(context.caller, Action.ERASE, input.described())
+        return DeleteExecutionsPayload.of(await context.eraser.erase(chosen))
+
+    @strawberry.mutation(
+        description="Make a short-lived token for the browser of a candidate or an interviewer: it "
+        "opens one session of yours."
+    )
+    async def create_access_token(self, info: Info, input: Admit) -> CreateAccessTokenPayload:
+        return await create_access_token(info.context, input)
+
+    @strawberry.mutation(description="Make an API key, and show it once; for administrators.")
+    async def create_api_key(self, info: Info, input: MakeKey) -> CreateApiKeyPayload:
+        return await administration.create_api_key(info.context, input)
+
+    @strawberry.mutation(
+        description="Revoke an API key, and with it the tokens that were made with it; for "
+        "administrators. It opens nothing from now on, and who is connected by it is cut off."
+    )
+    async def revoke_api_key(self, info: Info, input: DropKey) -> RevokeApiKeyPayload:
+        return await administration.revoke_api_key(info.context, input)
+
+
+def _wanted(info: Info, filter: ExecutionFilter | None) -> history.Filter:
+    wanted = filter.domain() if filter else history.Filter()
+    return info.context.caller.narrowed(wanted)
 
 
 def _cancel_errors(found: ExecutionRecord | None) -> list[UserError]:

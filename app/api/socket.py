@@ -10,20 +10,27 @@ Source: https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from enum import IntEnum
+from functools import partial
 from typing import Any, NoReturn
 
 import anyio
 from anyio.abc import TaskGroup
 from starlette.types import Message, Receive, Scope, Send
 
+from app.api.context import Visit
+from app.api.entrance import Entrance, said
+from app.api.guards import note
 from app.api.operations import Operations, Result, is_request_error
 from app.api.refusals import Code as ErrorCode
 from app.api.refusals import error_of
 from app.api.requests import BadRequestError, GraphQLRequest, parse_json, read_operation
 from app.api.streams import Streams
+from app.domain.access import Caller
+from app.domain.errors import NotAdmitted, TooFast
+from app.storage.errors import StorageError
 
 SUBPROTOCOL = "graphql-transport-ws"
 INIT_PATIENCE = 3.0  # s, until the client must have said hello; as in graphql-ws
@@ -39,6 +46,7 @@ class Code(IntEnum):
     TRY_AGAIN_LATER = 1013
     BAD_REQUEST = 4400
     UNAUTHORIZED = 4401
+    FORBIDDEN = 4403
     SUBPROTOCOL_NOT_ACCEPTABLE = 4406
     INIT_TIMEOUT = 4408
     SUBSCRIBER_EXISTS = 4409
@@ -56,8 +64,8 @@ class CloseError(Exception):
 class GraphQLSocket:
     """Talks to one client at a time; an endpoint for Starlette's router."""
 
-    def __init__(self, operations: Operations, streams: Streams) -> None:
-        self._operations, self._streams = operations, streams
+    def __init__(self, operations: Operations, streams: Streams, entrance: Entrance) -> None:
+        self._operations, self._streams, self._entrance = operations, streams, entrance
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one socket to its end."""
@@ -69,7 +77,9 @@ class GraphQLSocket:
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
         with self._streams.enter() as has_room:
             if has_room:
-                await Conversation(self._operations, receive, send).hold(self._streams)
+                greet = partial(self._entrance.greet, scope)
+                talk = Conversation(self._operations, self._entrance, greet, receive, send)
+                await talk.hold(self._streams)
             else:
                 await _close(send, Code.TRY_AGAIN_LATER, "Too many subscribers, try again later")
 
@@ -77,8 +87,17 @@ class GraphQLSocket:
 class Conversation:
     """One client's messages and our answers."""
 
-    def __init__(self, operations: Operations, receive: Receive, send: Send) -> None:
+    def __init__(
+        self,
+        operations: Operations,
+        entrance: Entrance,
+        greet: Callable[[Mapping[str, Any]], Awaitable[Visit]],
+        receive: Receive,
+        send: Send,
+    ) -> None:
         self._operations, self._receive, self._send = operations, receive, send
+        self._entrance, self._know = entrance, greet
+        self._visit: Visit | None = None
         self._running: dict[str, anyio.CancelScope] = {}
         self._turn = anyio.Lock()
         self._greeted = anyio.Event()
@@ -115,7 +134,7 @@ class Conversation:
     async def _hear(self, message: dict[str, Any], tasks: TaskGroup) -> None:
         match message.get("type"):
             case "connection_init":
-                await self._greet(message)
+                await self._greet(message, tasks)
             case "ping":
                 await self._say({"type": "pong"} | _payload(message))
             case "pong":
@@ -127,15 +146,29 @@ class Conversation:
             case kind:
                 _break(f"Unknown message type {json.dumps(kind)[:50]}")
 
-    async def _greet(self, message: Mapping[str, Any]) -> None:
-        _payload(message)
+    async def _greet(self, message: Mapping[str, Any], tasks: TaskGroup) -> None:
+        payload = _payload(message).get("payload", {})
         if self._greeted.is_set():
             raise CloseError(Code.TOO_MANY_INITS, "Too many initialisation requests")
         self._greeted.set()
+        try:
+            self._visit = await self._know(payload)
+        except TooFast as error:
+            raise CloseError(Code.TRY_AGAIN_LATER, str(error)) from error
+        except NotAdmitted as error:
+            raise CloseError(Code.FORBIDDEN, str(error)) from error
+        except StorageError as error:
+            note(error)
+            raise CloseError(Code.TRY_AGAIN_LATER, "Keys cannot be looked at now") from error
+        tasks.start_soon(self._until_shut_out, self._visit.caller)
         await self._say({"type": "connection_ack"})
 
+    async def _until_shut_out(self, caller: Caller) -> None:
+        reason = await self._entrance.doorkeeper.until_shut_out(caller)
+        raise CloseError(Code.FORBIDDEN, reason)
+
     def _begin(self, message: Mapping[str, Any], tasks: TaskGroup) -> None:
-        if not self._greeted.is_set():
+        if self._visit is None:
             raise CloseError(Code.UNAUTHORIZED, "Unauthorized")
         id, asked = _id(message), _asked(message)
         if id in self._running:
@@ -146,17 +179,19 @@ class Conversation:
             tasks.start_soon(self._say, {"type": "error", "id": id, "payload": [error]})
             return
         self._running[id] = scope = anyio.CancelScope()
-        tasks.start_soon(self._run, id, asked, scope)
+        tasks.start_soon(self._run, id, asked, self._visit, scope)
 
     def _end(self, id: str) -> None:
         # Forgotten at once: the client may use the id again before the task has ended.
         if scope := self._running.pop(id, None):
             scope.cancel()
 
-    async def _run(self, id: str, asked: GraphQLRequest, scope: anyio.CancelScope) -> None:
+    async def _run(
+        self, id: str, asked: GraphQLRequest, visit: Visit, scope: anyio.CancelScope
+    ) -> None:
         last: dict[str, Any] = {"type": "complete", "id": id}
         with scope:
-            async with aclosing(self._operations.stream(asked)) as results:
+            async with aclosing(self._counted(asked, visit)) as results:
                 async for result in results:
                     if is_request_error(result):
                         last = {"type": "error", "id": id, "payload": result["errors"]}
@@ -166,6 +201,16 @@ class Conversation:
             if self._running.get(id) is scope:
                 del self._running[id]
             await self._say(last)
+
+    async def _counted(self, asked: GraphQLRequest, visit: Visit) -> AsyncGenerator[Result, None]:
+        try:
+            await self._entrance.count(visit)
+        except TooFast as error:
+            yield {"errors": [said(error)]}
+            return
+        async with aclosing(self._operations.stream(asked, visit)) as results:
+            async for result in results:
+                yield result
 
     async def _say(self, message: Result) -> None:
         text = json.dumps(message, separators=(",", ":"))

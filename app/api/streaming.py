@@ -5,7 +5,7 @@ https://www.apollographql.com/docs/graphos/routing/operations/subscriptions/mult
 """
 
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Protocol
 
@@ -71,7 +71,11 @@ class StreamedResponse(Response):
     """Sends each result as it comes; ends with the operation, the client, or the server."""
 
     def __init__(
-        self, framing: Framing, results: AsyncGenerator[Result, None], streams: Streams
+        self,
+        framing: Framing,
+        results: AsyncGenerator[Result, None],
+        streams: Streams,
+        until_shut_out: Callable[[], Awaitable[object]],
     ) -> None:
         headers = {
             "Vary": "Accept",
@@ -82,6 +86,7 @@ class StreamedResponse(Response):
         self.headers["Content-Type"] = framing.media_type
         del self.headers["Content-Length"]
         self._framing, self._results, self._streams = framing, results, streams
+        self._until_shut_out = until_shut_out
         self._turn = anyio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,7 +99,8 @@ class StreamedResponse(Response):
         async with anyio.create_task_group() as tasks, aclosing(self._results) as results:
             await send(start)
             tasks.start_soon(_until_gone, receive, tasks.cancel_scope)
-            tasks.start_soon(self._until_stopped, tasks.cancel_scope)
+            tasks.start_soon(_then_cancel, self._streams.stopped.wait, tasks.cancel_scope)
+            tasks.start_soon(_then_cancel, self._until_shut_out, tasks.cancel_scope)
             await self._write(send, self._framing.beginning)
             tasks.start_soon(self._beat, send)
             async for result in results:
@@ -112,9 +118,10 @@ class StreamedResponse(Response):
             await anyio.sleep(HEARTBEAT)
             await self._write(send, self._framing.heartbeat)
 
-    async def _until_stopped(self, scope: anyio.CancelScope) -> None:
-        await self._streams.stopped.wait()
-        scope.cancel()
+
+async def _then_cancel(wait: Callable[[], Awaitable[object]], scope: anyio.CancelScope) -> None:
+    await wait()
+    scope.cancel()
 
 
 async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:

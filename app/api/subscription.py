@@ -7,6 +7,7 @@ from typing import Annotated
 import strawberry
 
 from app.api.context import Info
+from app.api.errors import ForbiddenError
 from app.api.events import AfterEvent, ExecutionEvent, follow
 from app.api.inputs import require_text
 from app.api.types import Execution
@@ -42,6 +43,8 @@ class Subscription:
     ) -> AsyncGenerator[Execution, None]:
         context = info.context
         require_text("sessionId", session_id)
+        if context.caller.session_id not in {None, session_id}:
+            raise ForbiddenError(f"You are in the session `{context.caller.session_id}` alone.")
         changes = context.executions.follow_session(context.owner, session_id)
         async with aclosing(changes):
             async for execution in changes:

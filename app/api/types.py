@@ -77,6 +77,9 @@ class Execution(Node):
         description="Which limit stopped it, when its status is TIME_LIMIT_EXCEEDED."
     )
     message: str | None = strawberry.field(description="What happened, when we failed.")
+    subject: str | None = strawberry.field(
+        description="Who ran it, as their access token says; null for an API key."
+    )
     session_id: str | None = strawberry.field(description="As it was given.")
     label: str | None = strawberry.field(description="As it was given.")
     metadata: Json | None = strawberry.field(description="As it was given.")
@@ -103,6 +106,7 @@ class Execution(Node):
             signal=outcome.signal,
             time_limit=None if limit is None else TimeLimitKind(limit),
             message=outcome.message,
+            subject=record.subject,
             session_id=record.session_id,
             label=record.label,
             metadata=None if record.metadata is None else Json(record.metadata),
@@ -144,6 +148,7 @@ class Execution(Node):
         description="How it was compiled; null before that has ended, and where nothing is."
     )
     async def compile(self, info: Info) -> CompilePhase | None:
+        info.context.look_into(self.record)
         compilation = await info.context.compilations.load(self.record.id)
         return CompilePhase.of(compilation) if compilation else None
 
@@ -202,13 +207,16 @@ class Execution(Node):
     async def events(
         self, info: Info, after: AfterEvent = 0, first: FirstEvents = DEFAULT_EVENTS
     ) -> list[EventType]:
+        info.context.look_into(self.record)
         return await past_events(info.context, self.record.id, after, first)
 
     async def _program(self, info: Info) -> domain.Program:
+        info.context.look_into(self.record)
         program = await info.context.programs.load(self.record.id)
         return program or domain.Program(language=self.record.language, source="")
 
     async def _output(self, info: Info, stream: domain.Stream, most: int | None = None) -> bytes:
+        info.context.look_into(self.record)
         return await info.context.outputs.load(Wanted(self.record.id, stream, most))
 
     async def _stream(self, info: Info, stream: domain.Stream) -> OutputStream:

@@ -19,6 +19,7 @@ from app.api.errors import (
     user_errors,
 )
 from app.api.ids import decode_id
+from app.domain.access import Action
 from app.domain.errors import (
     InputRefusal,
     InputRefused,
@@ -87,8 +88,10 @@ class SendInputPayload:
 async def send_input(info: Info, input: SendInputInput) -> SendInputPayload:
     """Hand the input over."""
     id = decode_id(input.id)
-    errors = await _try(info, id, input) if id else [not_found()]
-    record = await info.context.records.load(id) if id else None
+    if id is None or not await info.context.may_touch(id, Action.TYPE):
+        return SendInputPayload(record=None, errors=[not_found()])
+    errors = await _try(info, id, input)
+    record = await info.context.find(id)
     return SendInputPayload(record=record, errors=errors)
 
 

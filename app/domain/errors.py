@@ -1,6 +1,7 @@
 """What can go wrong, by whose fault.
 
     Rejected         the caller's mistake, or no room: carries problems, each a value
+    NotAdmitted      the caller is not let in: it says not who it is, or asks too often
     NoSuchExecution  the caller asks for what is not there, or not theirs
     InputRefused     a program takes no input, or no more for now
     ExecutorError    ours or the provider's: no valid result from a sandbox
@@ -62,7 +63,35 @@ class IdempotencyConflict:
     earlier: Execution
 
 
-Problem = InvalidInput | LimitTooHigh | LanguageUnavailable | ServerBusy | IdempotencyConflict
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimited:
+    """Too many, too fast: of requests, or of executions at one time."""
+
+    path: tuple[str, ...]
+    message: str
+    retry_after: float
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaExceeded:
+    """The owner has had what a day has for it."""
+
+    path: tuple[str, ...]
+    message: str
+    retry_after: float
+    """Seconds, until the next day begins in UTC."""
+
+
+Problem = (
+    InvalidInput
+    | LimitTooHigh
+    | LanguageUnavailable
+    | ServerBusy
+    | RateLimited
+    | QuotaExceeded
+    | IdempotencyConflict
+)
 
 
 class Rejected(Exception):
@@ -71,6 +100,22 @@ class Rejected(Exception):
     def __init__(self, *problems: Problem) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
         self.problems = problems
+
+
+class NotAdmitted(Exception):
+    """Somebody is not let in; the message may be shown."""
+
+
+class Unknown(NotAdmitted):
+    """It has no key and no token, or one that opens nothing."""
+
+
+class TooFast(NotAdmitted):
+    """It asks too often."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class NoSuchExecution(Exception):

@@ -173,6 +173,8 @@ class Submission:
     owner: str
     program: Program
     limits: Limits
+    subject: str | None = None
+    """Who wants it, among the owner's people."""
     session_id: str | None = None
     label: str | None = None
     metadata: Mapping[str, Any] | None = None
@@ -182,6 +184,8 @@ class Submission:
     """The execution that it repeats."""
     idempotency_key: str | None = None
     """A name of the owner's for this wish: sent again, it is the same wish."""
+    key_scope: str | None = None
+    """The session within which that name counts; None: among all that the owner sends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +203,7 @@ class Execution:
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    subject: str | None = None
     session_id: str | None = None
     label: str | None = None
     metadata: Mapping[str, Any] | None = None

@@ -2,20 +2,23 @@
 
 from uuid import UUID
 
+from app.domain.access import Caller
 from app.domain.execution import Submission
 from app.storage.store import Store
 
 
-async def again(store: Store, owner: str, id: UUID) -> Submission | None:
-    """Return what leads to the same run as one of the owner's executions, if it is there."""
+async def again(store: Store, caller: Caller, id: UUID) -> Submission | None:
+    """Return what leads to the same run as an execution that exists for a caller, if it does."""
+    owner = caller.owner
     origin = (await store.executions(owner, [id])).get(id)
     program = (await store.programs(owner, [id])).get(id)
-    if origin is None or program is None:
+    if origin is None or program is None or not caller.may_see(origin):
         return None
     return Submission(
         owner=owner,
         program=program,
         limits=origin.limits,
+        subject=caller.subject,
         session_id=origin.session_id,
         label=origin.label,
         metadata=origin.metadata,

@@ -15,7 +15,8 @@ from app.domain.execution import Execution, Submission
 from app.storage.store import Earlier, Store, Wish
 
 REMEMBERED = timedelta(hours=24)
-_NO_PART = ("owner", "idempotency_key")
+_NO_PART = ("owner", "subject", "idempotency_key", "key_scope")
+_BETWEEN = "\x1f"  # no session of a token has it: no two scopes make the same key
 
 
 class TakenError(Exception):
@@ -31,10 +32,14 @@ def wish_of(submission: Submission) -> Wish | None:
     if submission.idempotency_key is None:
         return None
     return Wish(
-        key=submission.idempotency_key,
+        key=_key(submission.idempotency_key, submission.key_scope),
         fingerprint=fingerprint(submission),
         since=datetime.now(UTC) - REMEMBERED,
     )
+
+
+def _key(name: str, scope: str | None) -> str:
+    return name if scope is None else f"{scope}{_BETWEEN}{name}"
 
 
 def fingerprint(submission: Submission) -> bytes:

@@ -14,6 +14,7 @@ from uuid import UUID
 import anyio
 import anyio.abc
 
+from app.domain.access import AuditEntry
 from app.domain.execution import Execution, Program, Status
 from app.domain.language import Language
 from app.executions.live import Live, Means
@@ -63,12 +64,17 @@ class Runner:
         return not somebody_waits and self.slots.take(1) == 1
 
     async def start_now(
-        self, execution: Execution, program: Program, wish: Wish | None
+        self,
+        execution: Execution,
+        program: Program,
+        wish: Wish | None,
+        entry: AuditEntry | None = None,
     ) -> Execution:
         """Begin an execution in the slot that was taken for it; its row is written first.
 
         Raises:
             TakenError: the wish was fulfilled before.
+            NoShareError: its owner has had its share.
         """
         running = replace(execution, status=Status.RUNNING, started_at=execution.created_at)
         live = self._new(Work(execution=running, program=program))
@@ -77,7 +83,7 @@ class Runner:
         self._starting.add(live.id)
         try:
             store, holder = self._means.store, self._means.holder
-            if earlier := await store.insert(running, program, holder, wish):
+            if earlier := await store.insert(running, program, holder, wish, entry):
                 raise TakenError(earlier)  # noqa: TRY301 - what follows is for every error
         except BaseException:
             self._forget(live, leave)

@@ -1,16 +1,26 @@
 """What one can do with executions: admission, waiting, cancelling, and the end of the server."""
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 from uuid import UUID
 
 import anyio
 import anyio.to_thread
 from uuid6 import uuid7
 
-from app.domain.errors import InputRefused, LanguageUnavailable, Problem, Rejected, ServerBusy
+from app.domain.access import AuditEntry
+from app.domain.errors import (
+    InputRefused,
+    LanguageUnavailable,
+    Problem,
+    QuotaExceeded,
+    RateLimited,
+    Rejected,
+    ServerBusy,
+)
 from app.domain.events import Event
 from app.domain.execution import Execution, Status, Submission
 from app.domain.language import Language
@@ -26,8 +36,11 @@ from app.executions.rules import Rules
 from app.executions.runner import Runner
 from app.executions.slots import Occupancy, Slots
 from app.storage.store import Bounds, Earlier, Store
+from app.storage.usage import Bound, NoShareError
 
 log = logging.getLogger(__name__)
+
+Noting: TypeAlias = Callable[[Execution], AuditEntry]
 
 _CANCEL_PATIENCE = 30.0  # s; a killed program is gone in milliseconds, its end stored soon after
 _SOON = 0.1  # s; before any run has been seen
@@ -64,10 +77,11 @@ class ExecutionService:
         """Whether nothing more is accepted."""
         return self._means.closing.is_set()
 
-    async def submit(self, submission: Submission) -> Execution:
+    async def submit(self, submission: Submission, noting: Noting | None = None) -> Execution:
         """Accept a program: its row is written, and it runs as soon as somebody has a slot.
 
-        One that was accepted under the same key before is returned instead.
+        One that was accepted under the same key before is returned instead. `noting` makes the
+        entry of the audit log that is written with the row.
 
         Raises:
             Rejected: it breaks a rule or there is no room; nothing was recorded.
@@ -91,9 +105,11 @@ class ExecutionService:
         # Shielded: a caller that goes away must not leave a row that nobody looks after.
         with anyio.CancelScope(shield=True):
             try:
-                accepted = await self._accept(self._new(submission), submission)
+                accepted = await self._accept(self._new(submission), submission, noting)
             except TakenError as taken:
                 accepted = the_same(taken.earlier, submission)
+            except NoShareError as error:
+                raise Rejected(self._share_problem(error)) from error
         return accepted
 
     async def wait(self, execution: Execution, seconds: float) -> Execution:
@@ -169,11 +185,14 @@ class ExecutionService:
         if self._runner:
             self._runner.stop_all()
 
-    async def _accept(self, execution: Execution, submission: Submission) -> Execution:
+    async def _accept(
+        self, execution: Execution, submission: Submission, noting: Noting | None
+    ) -> Execution:
         program, wish = submission.program, wish_of(submission)
+        entry = noting and noting(execution)
         if self._runner and self._runner.may_start_now():
-            return await self._runner.start_now(execution, program, wish)
-        match await self._store.enqueue(execution, program, self._bounds, wish):
+            return await self._runner.start_now(execution, program, wish, entry)
+        match await self._store.enqueue(execution, program, self._bounds, wish, entry):
             case Earlier() as earlier:
                 raise TakenError(earlier)
             case False:
@@ -189,6 +208,13 @@ class ExecutionService:
             f"{self._bounds.owned} of one owner. Try again later."
         )
         return ServerBusy(path=(), message=message, retry_after=max(wait, _SOON))
+
+    def _share_problem(self, error: NoShareError) -> Problem:
+        message = f"There may be at most {error.most:g} {error.bound}. Try again later."
+        if error.bound in {Bound.AT_ONCE_OF_OWNER, Bound.AT_ONCE_OF_SUBJECT}:
+            wait = self._runner.slots.typical_run if self._runner else _SOON
+            return RateLimited(path=(), message=message, retry_after=max(wait, _SOON))
+        return QuotaExceeded(path=(), message=message, retry_after=_until_tomorrow())
 
     def _language_problems(self, submission: Submission) -> Sequence[Problem]:
         language = self._languages[submission.program.language]
@@ -217,12 +243,19 @@ class ExecutionService:
             executor=self.executor.name,
             attempt=1,
             created_at=datetime.now(UTC),
+            subject=submission.subject,
             session_id=submission.session_id,
             label=submission.label,
             metadata=submission.metadata,
             interactive=submission.interactive,
             origin_id=submission.origin_id,
         )
+
+
+def _until_tomorrow() -> float:
+    now = datetime.now(UTC)
+    tomorrow = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    return (tomorrow - now).total_seconds()
 
 
 _STOPPING = ServerBusy(

@@ -44,6 +44,9 @@ COMMAND_TIMEOUT = 60  # s; statistics of a long history take seconds
 class Database(Protocol):
     """A database that runs transactions."""
 
+    is_shared: bool
+    """Whether it is for several processes."""
+
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction that changes nothing."""
 
@@ -72,6 +75,8 @@ def open_database(url: str | URL) -> Database:
 
 class SQLite:
     """A file: one writer, some readers."""
+
+    is_shared = False
 
     def __init__(self, url: URL) -> None:
         self._url = url
@@ -117,6 +122,8 @@ class SQLite:
 
 class Postgres:
     """A server."""
+
+    is_shared = True
 
     def __init__(self, url: URL) -> None:
         self._url = url

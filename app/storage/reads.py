@@ -43,6 +43,7 @@ EXECUTION = select(
     ExecutionRow.created_at,
     ExecutionRow.started_at,
     ExecutionRow.finished_at,
+    ExecutionRow.subject,
     ExecutionRow.session_id,
     ExecutionRow.label,
     ExecutionRow.origin_id,

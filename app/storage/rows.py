@@ -80,6 +80,7 @@ class ExecutionRow(Base):
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    subject: Mapped[str | None]
     session_id: Mapped[str | None]
     label: Mapped[str | None]
     # Which execution this one repeats; the link goes when that one is erased.

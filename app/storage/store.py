@@ -8,12 +8,25 @@ from uuid import UUID
 
 from sqlalchemy import URL, Connection
 
+from app.domain.access import AuditEntry, Shares
 from app.domain.errors import InputRefusal
 from app.domain.events import EventPage
 from app.domain.execution import Compilation, Execution, Outcome, Program, Transcript
 from app.domain.history import Filter, Page, Stats, Window
 from app.domain.ports import Placement
-from app.storage import erasing, events, leases, once, queue, reads, replicas, typed, writes
+from app.storage import (
+    audit,
+    erasing,
+    events,
+    leases,
+    once,
+    queue,
+    reads,
+    replicas,
+    typed,
+    usage,
+    writes,
+)
 from app.storage.engine import open_database
 from app.storage.erasing import Chosen, Erased
 from app.storage.feed import open_feed
@@ -21,6 +34,7 @@ from app.storage.leases import Adopted, Heir, Recovered, Renewed
 from app.storage.mapping import Hold, Lease, LogEntry
 from app.storage.once import Earlier, Wish
 from app.storage.queue import Bounds, Claimer, QueueLength, QueuePlace, Work
+from app.storage.registry import Registry
 from app.storage.transcripts import transcripts
 from app.storage.typed import TypedInput
 from app.storage.writes import Note
@@ -62,6 +76,14 @@ class Store:
         self._database = open_database(url)
         self.lease_time = lease_time
         self.feed = open_feed(url)
+        self.registry = Registry(self._database)
+        self.shares: Shares | None = None
+        """How much each owner may have run; None: nobody counts."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may use the same database."""
+        return self._database.is_shared
 
     async def close(self) -> None:
         """Close every connection."""
@@ -72,23 +94,43 @@ class Store:
         await self._database.read(queue.length)
 
     async def insert(
-        self, execution: Execution, program: Program, holder: str, wish: Wish | None = None
+        self,
+        execution: Execution,
+        program: Program,
+        holder: str,
+        wish: Wish | None = None,
+        entry: AuditEntry | None = None,
     ) -> Earlier | None:
-        """Add an execution that runs already; or return who has the key of the wish."""
-        add = partial(
+        """Add an execution that runs already; or return who has the key of the wish.
+
+        Raises:
+            NoShareError: its owner has had its share.
+        """
+        create = partial(
             writes.create,
             execution=execution,
             program=program,
             holder=holder,
             lease_time=self.lease_time,
         )
+        add = self._admitted(create, execution, entry)
         return await self._change(partial(once.once, execution=execution, wish=wish, add=add))
 
     async def enqueue(
-        self, execution: Execution, program: Program, bounds: Bounds, wish: Wish | None = None
+        self,
+        execution: Execution,
+        program: Program,
+        bounds: Bounds,
+        wish: Wish | None = None,
+        entry: AuditEntry | None = None,
     ) -> Earlier | bool:
-        """Add an execution that waits, if there is room; or return who has the key of the wish."""
-        add = partial(queue.enqueue, execution=execution, program=program, bounds=bounds)
+        """Add an execution that waits, if there is room; or return who has the key of the wish.
+
+        Raises:
+            NoShareError: its owner has had its share.
+        """
+        enqueue = partial(queue.enqueue, execution=execution, program=program, bounds=bounds)
+        add = self._admitted(enqueue, execution, entry)
         return await self._change(partial(once.once, execution=execution, wish=wish, add=add))
 
     async def earlier(self, owner: str, wish: Wish) -> Earlier | None:
@@ -130,7 +172,14 @@ class Store:
 
         False and nothing changed when it is no longer held.
         """
-        work = partial(writes.finish, hold=hold, outcome=outcome, at=at, entries=entries)
+        work = partial(
+            writes.finish,
+            hold=hold,
+            outcome=outcome,
+            at=at,
+            entries=entries,
+            counts=self.shares is not None,
+        )
         return await self._change(work)
 
     async def is_unwanted(self, hold: Hold) -> bool:
@@ -249,6 +298,26 @@ class Store:
     async def stats(self, owner: str, filter: Filter) -> Stats:
         """Return counts and wall-clock percentiles of the owner's executions that match."""
         return await self._database.read(partial(reads.stats, owner=owner, filter=filter))
+
+    def _admitted(
+        self,
+        add: Callable[[Connection, Note], T],
+        execution: Execution,
+        entry: AuditEntry | None,
+    ) -> Callable[[Connection, Note], T]:
+        """Count what is added, and write it into the audit log."""
+
+        def work(connection: Connection, note: Note) -> T:
+            added = add(connection, note)
+            if added is False:  # there is no room
+                return added
+            if self.shares:
+                usage.admit(connection, self.shares, execution)
+            if entry:
+                audit.add(connection, [entry])
+            return added
+
+        return work
 
     async def _change(self, work: Callable[[Connection, Note], T]) -> T:
         """Do the work and tell who waits for what it notes, all of it or nothing."""

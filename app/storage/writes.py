@@ -17,12 +17,14 @@ from app.storage.clock import from_now
 from app.storage.feed import changes_of, events_of
 from app.storage.mapping import Hold, LogEntry, execution_values, log_values, outcome_values
 from app.storage.rows import EXECUTIONS, OUTPUT
+from app.storage.usage import spend
 
 Note: TypeAlias = Callable[[str], None]
 """Takes the topic of a change, for who waits for it."""
 
 # What a change of status is announced with.
 CHANGED = (EXECUTIONS.c.id, EXECUTIONS.c.owner, EXECUTIONS.c.session_id)
+_ENDED = (*CHANGED, EXECUTIONS.c.created_at)
 
 # Made once, and of tables: to build them anew for every program, or through the ORM, costs more
 # than to run them.
@@ -32,7 +34,7 @@ _HELD = (
     EXECUTIONS.c.attempt == bindparam("try"),
 )
 _UPDATE = update(EXECUTIONS).where(*_HELD)
-_END = _UPDATE.returning(*CHANGED)
+_END = _UPDATE.returning(*_ENDED)
 # Nobody may end it while we write. On SQLite there is no other writer.
 _LOCK = select(EXECUTIONS.c.id).where(*_HELD).with_for_update(key_share=True)
 _WISH = select(EXECUTIONS.c.cancel_requested).where(*_HELD)
@@ -77,12 +79,18 @@ def finish(  # noqa: PLR0913 - what an end is
     outcome: Outcome,
     at: datetime,
     entries: Sequence[LogEntry],
+    *,
+    counts: bool,
 ) -> bool:
-    """End an execution."""
+    """End an execution; where its owner's share counts, add what it has used."""
     values = {**_this(hold), **outcome_values(outcome, at)}
-    if not changed(connection.execute(_END, values).all(), note):
+    ended = connection.execute(_END, values).all()
+    if not changed(ended, note):
         return False
     _log(connection, hold.id, entries)
+    if counts:
+        for row in ended:
+            spend(connection, row.owner, row.created_at, outcome)
     return True
 
 

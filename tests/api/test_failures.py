@@ -14,7 +14,9 @@ import httpx
 import pytest
 from graphql import GraphQLError
 
+from app.access.doorkeeper import Doorkeeper
 from app.api.context import Services
+from app.api.entrance import Entrance
 from app.api.guards import mask
 from app.api.http import GraphQLView
 from app.api.ids import decode_id
@@ -351,7 +353,8 @@ async def test_a_bug_before_any_resolver_is_masked_too(caplog: pytest.LogCapture
     nothing = cast("Services", None)
     operations = Operations(schema._schema, nothing, bounds_of(settings_of()))
     body = BodyBounds(size=1000, time=1)
-    view = GraphQLView(operations, Streams(1), body=body, has_page=False)
+    entrance = Entrance(cast("Doorkeeper", None))
+    view = GraphQLView(operations, Streams(1), entrance, body=body, has_page=False)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(view), base_url="http://localhost"
     ) as http:

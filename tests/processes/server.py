@@ -1,5 +1,6 @@
 """The command `greenroom` as a process of its own."""
 
+import fnmatch
 import os
 import signal
 import subprocess
@@ -14,8 +15,8 @@ import anyio.abc
 import httpx
 from anyio.streams.text import TextReceiveStream
 
-from app.api.context import LOCAL_OWNER
 from app.api.ids import decode_id
+from app.domain.access import LOCAL
 from app.domain.execution import Execution, Transcript
 from app.storage.store import Store
 from tests.api.client import Api
@@ -158,7 +159,10 @@ async def working(folder: Path, **settings: Any) -> AsyncIterator[Server]:
 
 def traces(pid: int) -> list[str]:
     """Name what is left of a server: cgroups and folders."""
-    folders = Path("/sys/fs/cgroup").rglob(f"greenroom*-{pid}-*")
+    # Not `rglob`, which fails when another server's cgroup goes while it looks.
+    walk = os.walk("/sys/fs/cgroup")
+    name = f"greenroom*-{pid}-*"
+    folders = (Path(at, each) for at, inner, _ in walk for each in fnmatch.filter(inner, name))
     stages = Path(os.environ.get("TMPDIR", "/tmp")).glob(f"greenroom-{pid}-*")
     return [str(path) for path in (*folders, *stages)]
 
@@ -195,8 +199,8 @@ async def stored(folder: Path, id: str) -> tuple[Execution, Transcript]:
     store, uuid = Store(f"sqlite:///{folder}/greenroom.db"), decode_id(id)
     assert uuid
     try:
-        executions = await store.executions(LOCAL_OWNER, [uuid])
-        transcripts = await store.transcripts(LOCAL_OWNER, [uuid])
+        executions = await store.executions(LOCAL.owner, [uuid])
+        transcripts = await store.transcripts(LOCAL.owner, [uuid])
     finally:
         await store.close()
     return executions[uuid], transcripts.get(uuid, Transcript())

@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 from blockbuster import BlockBuster
 
-from app.api.context import LOCAL_OWNER
 from app.api.ids import decode_id
+from app.domain.access import LOCAL
 from app.domain.events import Finished, OutputWritten
 from app.storage.migrations import migrate
 from app.storage.store import Store
@@ -111,7 +111,7 @@ async def whole(url: str, id: str, output: str) -> None:
     store, uuid = Store(url), decode_id(id)
     assert uuid
     try:
-        page = await store.events(LOCAL_OWNER, uuid, after=0, limit=1000)
+        page = await store.events(LOCAL.owner, uuid, after=0, limit=1000)
     finally:
         await store.close()
     assert page
