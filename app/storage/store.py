@@ -106,15 +106,15 @@ class Store:
         Raises:
             NoShareError: its owner has had its share.
         """
-        create = partial(
+        add = partial(
             writes.create,
             execution=execution,
             program=program,
             holder=holder,
             lease_time=self.lease_time,
         )
-        add = self._admitted(create, execution, entry)
-        return await self._change(partial(once.once, execution=execution, wish=wish, add=add))
+        work = partial(once.once, execution=execution, wish=wish, add=add)
+        return await self._change(self._admitted(work, execution, entry))
 
     async def enqueue(
         self,
@@ -129,9 +129,9 @@ class Store:
         Raises:
             NoShareError: its owner has had its share.
         """
-        enqueue = partial(queue.enqueue, execution=execution, program=program, bounds=bounds)
-        add = self._admitted(enqueue, execution, entry)
-        return await self._change(partial(once.once, execution=execution, wish=wish, add=add))
+        add = partial(queue.enqueue, execution=execution, program=program, bounds=bounds)
+        work = partial(once.once, execution=execution, wish=wish, add=add)
+        return await self._change(self._admitted(work, execution, entry))
 
     async def earlier(self, owner: str, wish: Wish) -> Earlier | None:
         """Return which of the owner's executions has the key of a wish."""
@@ -309,7 +309,7 @@ class Store:
 
         def work(connection: Connection, note: Note) -> T:
             added = add(connection, note)
-            if added is False:  # there is no room
+            if added is False or isinstance(added, Earlier):  # nothing was added
                 return added
             if self.shares:
                 usage.admit(connection, self.shares, execution)

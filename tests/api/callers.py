@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import jwt
 
 from app.access.keys import NewKey, make_key
@@ -39,11 +38,7 @@ def token(
 
 def with_token(api: Api, credential: str) -> Api:
     """Return a client of the same server that comes with a token or a key."""
-    headers = {"authorization": f"Bearer {credential}"}
-    transport, base_url = api.http._transport, api.http.base_url
-    return Api(
-        httpx.AsyncClient(transport=transport, base_url=base_url, headers=headers, timeout=60)
-    )
+    return Api(api.http, credential)
 
 
 def candidate(api: Api, session_id: str = "interview-1", **claims: Any) -> Api:

@@ -50,16 +50,17 @@ fragment All on Execution {
 
 
 class Api:
-    """Asks one server over HTTP."""
+    """Asks one server over HTTP, with a key or a token or without."""
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, http: httpx.AsyncClient, credential: str | None = None) -> None:
         self.http = http
+        self.headers = {} if credential is None else {"authorization": f"Bearer {credential}"}
 
     async def post(self, query: str, variables: Mapping[str, Any] | None = None) -> httpx.Response:
         """Send one document and return the answer as it is."""
         # In ASCII, so that half a surrogate pair can be sent as well.
         body = json.dumps({"query": query, "variables": variables or {}})
-        return await self.http.post("/graphql", content=body, headers=JSON)
+        return await self.http.post("/graphql", content=body, headers=JSON | self.headers)
 
     async def ask(self, query: str, **variables: Any) -> Json:
         """Send one document and return its data; there must be no errors."""

@@ -25,7 +25,17 @@ from app.storage.urls import normal
 
 from .samples import OWNER, begun, entry, files, hold
 
-TABLES = {"alembic_version", "executions", "execution_input", "execution_output", "replicas"}
+TABLES = {
+    "alembic_version",
+    "executions",
+    "execution_input",
+    "execution_output",
+    "replicas",
+    "api_keys",
+    "owner_usage",
+    "rate_windows",
+    "audit_log",
+}
 
 
 async def tables(url: str) -> set[str]:
