@@ -4,19 +4,27 @@ import { createClient } from "graphql-ws";
 
 const ENDPOINT = "/graphql";
 
-const socket = createClient({
-  url: () => new URL(ENDPOINT, location.href.replace(/^http/, "ws")).href,
-});
+type Headers = Record<string, string>;
+
+/** A socket says who it is when it opens, so other headers need another one. */
+let socket = connect({});
+
+function connect(headers: Headers) {
+  const url = () => new URL(ENDPOINT, location.href.replace(/^http/, "ws")).href;
+  return { client: createClient({ url, connectionParams: headers }), said: JSON.stringify(headers) };
+}
 
 /** Send one operation: by POST, or over a WebSocket when it subscribes. */
 export const fetcher: Fetcher = (operation, options) => {
   const document = options?.documentAST;
   const kind = document && getOperationAST(document, operation.operationName)?.operation;
-  return kind === "subscription" ? subscribe(operation) : post(operation, options);
+  return kind === "subscription" ? subscribe(operation, options) : post(operation, options);
 };
 
-function subscribe({ query, variables, operationName }: FetcherParams) {
-  const results = socket.iterate<Record<string, unknown>>({
+function subscribe({ query, variables, operationName }: FetcherParams, options?: FetcherOpts) {
+  const headers = (options?.headers ?? {}) as Headers;
+  if (socket.said !== JSON.stringify(headers)) socket = connect(headers);
+  const results = socket.client.iterate<Record<string, unknown>>({
     query,
     variables: (variables ?? {}) as Record<string, unknown>,
     operationName,
