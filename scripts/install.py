@@ -24,12 +24,16 @@ BIN = VENV / "bin"
 PAGE_SOURCE = ROOT / "web" / "graphiql"
 PAGE = ROOT / "app" / "api" / "graphiql"
 LOCKS = {"run": "requirements.txt", "dev": "requirements-dev.txt"}
-NEWEST_TRIED = (3, 11)
+OLDEST_PYTHON = (3, 11)
 NOT_SOURCE = {"node_modules", "dist"}
 
 _NO_PIP = "`apt install python3-venv`, or set PYTHON to another one: `make run PYTHON=python3.12`"
 _NO_REGISTRY = "check the network, or point PIP_INDEX_URL at a registry that can be reached"
 _NO_NPM = "check the network, or point npm_config_registry at a registry that can be reached"
+_NO_TRUST = (
+    "the registry's certificate is not trusted here: if your network reads along, add its "
+    "authority to the system's, and name the file in PIP_CERT"
+)
 _FORGED = "the registry gave another file than the lock names: do not use it"
 
 # By what a tool or the system says, in small letters; the first that is found counts.
@@ -41,6 +45,9 @@ REMEDIES = {
     "no module named ensurepip": f"this Python cannot make environments: {_NO_PIP}",
     "do not match the hashes": _FORGED,
     "npm error code eintegrity": _FORGED,
+    "certificate verify failed": _NO_TRUST,
+    "certificate in certificate chain": _NO_TRUST,
+    "unable to get local issuer certificate": _NO_TRUST,
     "could not find a version": f"the registry is out of reach or lacks a package: {_NO_REGISTRY}",
     "max retries exceeded": f"the package registry is out of reach: {_NO_REGISTRY}",
     "read timed out": f"the package registry is too slow: {_NO_REGISTRY}",
@@ -60,7 +67,7 @@ def main(kind: str, *, again: bool) -> None:
     Raises:
         InstallError: it could not be done.
     """
-    if sys.version_info < NEWEST_TRIED:
+    if sys.version_info < OLDEST_PYTHON:
         message = f"Greenroom needs Python 3.11 or newer; {sys.executable} is older."
         raise InstallError(message)
     make_environment()
@@ -132,8 +139,16 @@ def build_page(*, again: bool) -> None:
 
 def npm(*arguments: str) -> None:
     """Run npm where the page is made."""
-    environment = os.environ | {"PATH": f"{BIN}:{os.environ.get('PATH', '')}"}
-    run([str(BIN / "npm"), *arguments], PAGE_SOURCE, environment)
+    run([str(BIN / "npm"), *arguments], PAGE_SOURCE, npm_environment())
+
+
+def npm_environment() -> "dict[str, str]":
+    """Return an environment in which npm finds its Node, and trusts whom the system trusts.
+
+    By itself, Node trusts its own list alone, and not the proxy of a network that reads along.
+    """
+    own_path = f"{BIN}:{os.environ.get('PATH', '')}"
+    return {"NODE_USE_SYSTEM_CA": "1"} | os.environ | {"PATH": own_path}
 
 
 def write_env() -> None:

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import anyio
 import pytest
 
+from scripts.install import npm_environment
 from tests.api.client import Api, Json
 from tests.processes.server import greenroom, serving
 
@@ -49,7 +50,7 @@ def _install(folder: Path) -> str:
     installed = subprocess.run(
         [BIN / "npm", "ci", "--no-progress"],
         cwd=folder,
-        env=os.environ | PATH,
+        env=npm_environment(),
         capture_output=True,
         text=True,
         timeout=INSTALL_PATIENCE,

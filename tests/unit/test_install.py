@@ -13,6 +13,7 @@ SCRIPT = Path(install.__file__)
 # An npm that writes down what it is asked, and fails as one behind a wall until it is let out.
 NPM = """#!/bin/sh
 echo "$*" >> "$0.asked"
+echo "$NODE_USE_SYSTEM_CA" > "$0.trusts"
 if [ ! -e "$0.open" ]; then
   echo "npm error FetchError: request to http://127.0.0.1:9/vite failed, reason: connect" >&2
   exit 1
@@ -61,6 +62,12 @@ def asked(npm: Path) -> list[str]:
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS", "do not use it"),
         ("ERROR: Could not install packages: [Errno 28] No space left on device", "disk is full"),
         ("npm error ENOSPC: no space left on device, write", "disk is full"),
+        ("SSLError: certificate verify failed: Max retries exceeded", "PIP_CERT"),
+        (
+            "npm error request failed, reason: self-signed certificate in certificate chain",
+            "trusted",
+        ),
+        ("npm error reason: unable to get local issuer certificate", "trusted"),
         ("Error: [Errno 13] Permission denied: '/here/.venv'", "who owns this folder"),
         ("Error: [Errno 30] Read-only file system: '/here/.venv'", "another file system"),
         ("npm error FetchError: request to http://a/b failed, reason: ", "npm_config_registry"),
@@ -130,6 +137,11 @@ def test_a_page_that_cannot_be_built_says_so_and_is_no_error(
     assert "GraphiQL was not built" in said
     assert "npm_config_registry" in said
     assert "`make install` tries again" in said
+
+
+def test_npm_trusts_whom_the_system_trusts(npm: Path) -> None:
+    install.build_page(again=False)
+    assert npm.with_name("npm.trusts").read_text() == "1\n"
 
 
 def test_a_page_that_could_not_be_built_holds_up_no_second_start(
