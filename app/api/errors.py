@@ -1,7 +1,7 @@
 """Errors that a caller can fix, as data, and errors of the request itself."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, TypeAlias, assert_never
 
@@ -185,13 +185,20 @@ def invalid_input(message: str, *path: str) -> UserError:
     return InvalidInput(code=UserErrorCode.INVALID_INPUT, message=message, path=list(path) or None)
 
 
-def user_errors(rejected: domain.Rejected) -> list[UserError]:
-    """Translate every problem of a refusal."""
-    return [_user_error(problem) for problem in rejected.problems]
+def user_errors(
+    rejected: domain.Rejected, also_named: Mapping[str, str] | None = None
+) -> list[UserError]:
+    """Translate every problem of a refusal; `also_named` are names that this one input has used."""
+    names = {**INPUT_NAMES, **(also_named or {})}
+    return [
+        _user_error(problem, [names.get(name, name) for name in problem.path] or None)
+        for problem in rejected.problems
+    ]
 
 
-def _user_error(problem: domain.Problem) -> UserError:  # noqa: PLR0911 - one for each problem
-    path = [INPUT_NAMES.get(name, name) for name in problem.path] or None
+def _user_error(  # noqa: PLR0911 - one for each problem
+    problem: domain.Problem, path: list[str] | None
+) -> UserError:
     message = problem.message
     match problem:
         case domain.InvalidInput():

@@ -196,6 +196,10 @@ class ExecuteCodeInput:
             return caller.session_id
         raise _invalid("sessionId", f"You are in the session `{caller.session_id}` alone.")
 
+    def names(self) -> dict[str, str]:
+        """Return how the caller has called what has more names than one."""
+        return {} if self.stdin_base64 is None else {"stdin": "stdinBase64"}
+
     def _key(self) -> str | None:
         if self.idempotency_key == "":
             raise _invalid("idempotencyKey", "`idempotencyKey` must not be empty.")

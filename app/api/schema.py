@@ -180,7 +180,8 @@ class Mutation:
             submission = input.submission(info.context.caller, language, executions.rules)
             return await _execute(info, submission, wait)
         except Rejected as rejected:
-            return ExecuteCodePayload(execution=None, errors=user_errors(rejected))
+            errors = user_errors(rejected, also_named=input.names())
+            return ExecuteCodePayload(execution=None, errors=errors)
 
     @strawberry.mutation(
         description="Run a program of the history again: the same program, input and limits, in "

@@ -68,7 +68,8 @@ class Rules:
 
     def _program_problems(self, program: Program) -> Iterator[Problem]:
         if not is_encodable(program.source):
-            yield _not_encodable(("source",))
+            message = "`source` must be Unicode text without lone surrogates."
+            yield InvalidInput(path=("source",), message=message)
         else:
             yield from _size_problems(("source",), len(program.source.encode()), self.source)
         yield from _size_problems(("stdin",), len(program.stdin), self.stdin)
@@ -139,20 +140,26 @@ def _text_problems(
     if not is_encodable(text) or "\0" in text:
         yield _not_encodable(path)
     elif length is not None and len(text) > length:
-        message = f"`{path[0]}` may have at most {length} characters, not {len(text)}."
+        message = f"{_quoted(path)} may have at most {length} characters, not {len(text)}."
         yield InvalidInput(path=path, message=message)
 
 
 def _size_problems(path: tuple[str, ...], size: int, maximum: int) -> Iterator[Problem]:
     if size > maximum:
-        message = f"`{path[0]}` may be at most {describe_size(maximum)}, not {describe_size(size)}."
-        yield InvalidInput(path=path, message=message)
+        sizes = f"at most {describe_size(maximum)}, not {describe_size(size)}"
+        yield InvalidInput(path=path, message=f"{_quoted(path)} may be {sizes}.")
 
 
 def _not_encodable(path: tuple[str, ...]) -> InvalidInput:
     return InvalidInput(
-        path=path, message=f"`{path[0]}` must be Unicode text without NUL or lone surrogates."
+        path=path, message=f"{_quoted(path)} must be Unicode text without NUL or lone surrogates."
     )
+
+
+def _quoted(path: tuple[str, ...]) -> str:
+    """Name a part of the input as its callers write it."""
+    first, *more = path[0].split("_")
+    return f"`{first}{''.join(word.capitalize() for word in more)}`"
 
 
 def _too_high(name: str, requested: float, maximum: float) -> LimitTooHigh:
