@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import anyio
 from playwright.async_api import Page, Response, expect
 
 TABS = [
@@ -78,10 +79,10 @@ async def test_a_subscription_shows_what_happens_while_it_happens(
     page: Page, address: str, tmp_path: Path
 ) -> None:
     await choose(page, "WatchSession")
-    async with page.expect_websocket() as opened:
-        await page.locator(".graphiql-execute-button").click()
-    socket = await opened.value
-    await socket.wait_for_event("framereceived")
+    answered = anyio.Event()
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda _: answered.set()))
+    await page.locator(".graphiql-execute-button").click()
+    await answered.wait()
     source = "import time\nprint('live', flush=True)\ntime.sleep(2)"
     run = {"language": "PYTHON", "source": source, "sessionId": "interview-1", "waitMs": 0}
     query = "mutation R($i: ExecuteCodeInput!) { executeCode(input: $i) { execution { id } } }"
