@@ -7,11 +7,13 @@ from typing import Any
 import anyio
 from playwright.async_api import Page, Response, expect
 
-TABS = [
+QUESTIONS = [
     *("RunPython", "RunJavaScript", "StartOnly", "OneExecution", "History"),
     *("Statistics", "Languages", "Limits", "Health", "AnyNode"),
 ]
 SUBSCRIPTIONS = ["WatchSession", "Events"]
+ACTIONS = ["SeveralFiles", "RunAgain", "Stop", "StartInteractive", "TypeInto", "Erase"]
+TABS = QUESTIONS + SUBSCRIPTIONS + ACTIONS
 
 
 REMEMBERED = """name => {
@@ -42,7 +44,7 @@ async def execute(page: Page) -> dict[str, Any]:
 async def test_the_page_has_its_policy_and_its_samples(page: Page, address: str) -> None:
     response = await page.request.get(f"{address}/graphql", headers={"Accept": "text/html"})
     assert "default-src 'none'" in response.headers["content-security-policy"]
-    assert await page.locator(".graphiql-tab-button").all_text_contents() == TABS + SUBSCRIPTIONS
+    assert await page.locator(".graphiql-tab-button").all_text_contents() == TABS
 
 
 async def test_the_button_runs_python_and_the_history_remembers(page: Page, tmp_path: Path) -> None:
@@ -59,7 +61,7 @@ async def test_the_button_runs_python_and_the_history_remembers(page: Page, tmp_
 
 async def test_every_sample_runs_from_its_tab(page: Page) -> None:
     lines = page.locator("section.result-window .view-lines")
-    for name in TABS:
+    for name in QUESTIONS + ACTIONS:
         await choose(page, name)
         answer = await execute(page)
         assert "errors" not in answer, name
