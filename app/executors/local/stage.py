@@ -124,6 +124,8 @@ class Stage:
                 pass_fds=inherit,
                 env={},
                 cwd="/",
+                # Out of reach of a terminal, whose Ctrl-C would end what may still end by itself.
+                start_new_session=True,
             )
 
         return await self._in_thread(start)
