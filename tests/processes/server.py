@@ -159,12 +159,11 @@ async def working(folder: Path, **settings: Any) -> AsyncIterator[Server]:
 
 def traces(pid: int) -> list[str]:
     """Name what is left of a server: cgroups and folders."""
-    # Not `rglob`, which fails when another server's cgroup goes while it looks.
-    walk = os.walk("/sys/fs/cgroup")
-    name = f"greenroom*-{pid}-*"
-    folders = (Path(at, each) for at, inner, _ in walk for each in fnmatch.filter(inner, name))
+    # Not by `rglob`, which fails when a cgroup of somebody else's goes away before its eyes.
+    names = (f"{at}/{name}" for at, names, _ in os.walk("/sys/fs/cgroup") for name in names)
+    folders = fnmatch.filter(names, f"*/greenroom*-{pid}-*")
     stages = Path(os.environ.get("TMPDIR", "/tmp")).glob(f"greenroom-{pid}-*")
-    return [str(path) for path in (*folders, *stages)]
+    return [*folders, *map(str, stages)]
 
 
 def processes_with(mark: str) -> list[int]:
