@@ -27,6 +27,7 @@ class Batch:
     ) -> None:
         self._write = write
         self._pending: list[tuple[datetime, Output]] = []
+        self._unsure: tuple[LogEntry, ...] = ()
         self._size = 0
         self._begun: dict[Stream, bytes] = dict.fromkeys(Stream, b"")
         self._next = first
@@ -74,19 +75,20 @@ class Batch:
     def _take(self) -> tuple[LogEntry, ...]:
         pending, self._pending, self._size = self._pending, [], 0
         first, self._next = self._next, self._next + len(pending)
-        return tuple(
+        unsure, self._unsure = self._unsure, ()
+        numbered = (
             LogEntry(seq=seq, at=at, output=output)
             for seq, (at, output) in enumerate(pending, start=first)
         )
+        return (*unsure, *numbered)
 
-    async def _write_or_keep(self, entries: Sequence[LogEntry]) -> None:
+    async def _write_or_keep(self, entries: tuple[LogEntry, ...]) -> None:
         try:
             await self._write(entries)
         except BaseException:
-            # They are still to be had, when the outcome is written.
-            self._next = entries[0].seq
-            self._pending[:0] = [(entry.at, entry.output) for entry in entries]
-            self._size += sum(len(entry.output.data) for entry in entries)
+            # They are still to be had, when the outcome is written. As they are: they may be
+            # stored, and only the answer was lost.
+            self._unsure = entries
             raise
 
     def _add(self, output: Output) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import Connection, Float, Row, bindparam, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from app.domain.execution import Execution, Outcome, Program
 from app.domain.ports import Placement
@@ -39,7 +40,11 @@ _END = _UPDATE.returning(*_ENDED)
 _LOCK = select(EXECUTIONS.c.id).where(*_HELD).with_for_update(key_share=True)
 _WISH = select(EXECUTIONS.c.cancel_requested).where(*_HELD)
 _INSERT = insert(EXECUTIONS).values(lease_expires_at=from_now(bindparam("lease_time", type_=Float)))
-_INSERT_OUTPUT = insert(OUTPUT)
+# What is there has been sent before, and the answer was lost: the holder numbers each piece once.
+_INSERT_OUTPUT = {
+    "postgresql": postgresql.insert(OUTPUT).on_conflict_do_nothing(),
+    "sqlite": sqlite.insert(OUTPUT).on_conflict_do_nothing(),
+}
 
 
 def create(  # noqa: PLR0913 - what a row is
@@ -121,4 +126,5 @@ def _this(hold: Hold) -> dict[str, Any]:
 
 def _log(connection: Connection, id: UUID, entries: Sequence[LogEntry]) -> None:
     if entries:
-        connection.execute(_INSERT_OUTPUT, log_values(id, entries))
+        statement = _INSERT_OUTPUT[connection.dialect.name]
+        connection.execute(statement, log_values(id, entries))

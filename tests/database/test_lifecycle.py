@@ -62,6 +62,15 @@ async def test_a_transcript_can_be_cut_at_any_byte_of_each_stream(store: Store) 
     assert await store.transcripts("another", ids, stdout=1) == {}
 
 
+async def test_what_is_sent_again_is_stored_once(store: Store) -> None:
+    """The first answer was lost on its way: the writer cannot know that it was heard."""
+    id = await begun(store)
+    assert await store.append(hold(id), [entry(1, b"a")])
+    assert await store.append(hold(id), [entry(1, b"a"), entry(2, b"b")])
+    assert await store.finish(hold(id), SUCCESS, at=LATER, entries=[entry(2, b"b"), entry(3, b"c")])
+    assert (await store.transcripts(OWNER, [id]))[id].stdout == b"abc"
+
+
 async def test_an_end_brings_the_outcome_and_the_last_of_the_log(store: Store) -> None:
     id = await begun(store)
     assert await store.append(hold(id), [entry(1, b"4")])

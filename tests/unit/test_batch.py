@@ -115,7 +115,8 @@ async def test_a_write_that_has_begun_ends_before_the_cancellation_is_seen() -> 
     assert log.entries == [(1, out(b"a")), (2, out(b"b"))]
 
 
-async def test_what_could_not_be_written_is_kept_in_its_place() -> None:
+async def test_what_could_not_be_written_is_kept_as_it_was_numbered() -> None:
+    """It may be stored all the same, and only the answer was lost: so nothing is joined to it."""
     log = Log()
     batch = Batch(log.write)
     log.failure = OSError("the disk is full")
@@ -126,7 +127,7 @@ async def test_what_could_not_be_written_is_kept_in_its_place() -> None:
     await batch.emit(err(b"c"))
     log.failure = None
     await batch.flush()
-    assert log.entries == [(1, out(b"a")), (2, err(b"bc"))]
+    assert log.entries == [(1, out(b"a")), (2, err(b"b")), (3, err(b"c"))]
 
 
 async def test_a_character_is_not_cut_in_two() -> None:
