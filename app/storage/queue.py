@@ -99,6 +99,11 @@ _BEGIN = _THIS.values(
     turn_at=null(),
     lease_expires_at=from_now(bindparam("lease_time", type_=Float)),
 )
+_LOCK = (
+    select(_C.id)
+    .where(_C.id == bindparam("this"), _C.owner == bindparam("of"))
+    .with_for_update(key_share=True)
+)
 _OWNED = _THIS.where(_C.owner == bindparam("of"))
 _CANCEL_QUEUED = _OWNED.where(_WAITS).returning(*CHANGED)
 _ASK_TO_CANCEL = _OWNED.where(_HELD).values(cancel_requested=true()).returning(_C.id)
@@ -215,6 +220,8 @@ def cancel(  # noqa: PLR0913 - whose, which, and what is made of it
 ) -> Execution | None:
     """End an execution that waits, or ask its holder to; return it as it is then."""
     this = {"this": id, "of": owner}
+    # Locked, or it might go from waiting to running, or back, between two questions.
+    connection.execute(_LOCK, this)
     ended = connection.execute(_CANCEL_QUEUED, this | outcome_values(outcome, at)).first()
     if ended is None and connection.execute(_ASK_TO_CANCEL, this).first():
         note(cancels_of(id))

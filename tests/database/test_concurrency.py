@@ -10,9 +10,9 @@ import pytest
 from anyio import CancelScope, from_thread
 from sqlalchemy import Connection, Engine, NullPool, text
 
-from app.domain.execution import Execution, Transcript
+from app.domain.execution import Execution, Outcome, Status, Transcript
 from app.domain.history import Filter, Window
-from app.storage import reads
+from app.storage import leases, reads
 from app.storage.engine import CONNECTIONS, postgres_engine
 from app.storage.store import Store
 from app.storage.transcripts import transcripts
@@ -33,6 +33,7 @@ from .samples import (
 
 PROGRAMS = 50
 PIECES = 5
+_WAITING = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 
 
 async def live(store: Store) -> None:
@@ -110,6 +111,31 @@ async def test_a_reader_sees_an_end_with_the_last_of_its_log_or_neither(store: S
     assert seen <= {(False, False), (True, True)}
 
 
+async def test_a_cancel_that_meets_a_hand_back_is_heard(store: Store, url: str) -> None:
+    if is_sqlite(normal(url)):
+        pytest.skip("SQLite has one writer: they do not meet")
+    id = await begun(store)
+    other = postgres_engine(normal(url), poolclass=NullPool)
+    cancelled: list[Execution | None] = []
+
+    async def cancel() -> None:
+        outcome = Outcome(status=Status.CANCELLED)
+        cancelled.append(await store.cancel(OWNER, id, outcome, at=NOW))
+
+    def hand_back(connection: Connection) -> bool:
+        return leases.hand_back(connection, lambda _: None, hold(id))
+
+    async with other.connect() as connection, anyio.create_task_group() as tasks:
+        assert await connection.run_sync(hand_back)
+        tasks.start_soon(cancel)
+        while not await connection.scalar(_WAITING):
+            await anyio.lowlevel.checkpoint()
+        await connection.commit()
+    [found] = cancelled
+    assert found
+    assert found.status is Status.CANCELLED
+
+
 # --- Interruption ----------------------------------------------------------------------------
 
 
@@ -137,11 +163,10 @@ async def test_an_end_cancelled_between_its_statements_is_rolled_back(
         pytest.skip("On SQLite it goes on: see below")
     id = await begun(store)
     other = postgres_engine(normal(url), poolclass=NullPool)
-    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
     async with other.connect() as connection, anyio.create_task_group() as tasks:
         await connection.execute(text("LOCK TABLE execution_output"))
         tasks.start_soon(end, store, id)
-        while not await connection.scalar(waiting):
+        while not await connection.scalar(_WAITING):
             await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()
     assert not await whole(store, id)
