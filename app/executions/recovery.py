@@ -50,9 +50,11 @@ class House:
         """Decide about what dead processes have left."""
         is_patient = anyio.current_time() < self._patient_until
         for lease in await self._store.leases():
-            if lease.holder == self._holder:
-                continue
-            is_dead = await anyio.to_thread.run_sync(has_died, lease.holder)
+            # What we look after was renewed just now. Another row of ours is one that we were
+            # given without hearing of it, because the database went away with its answer.
+            is_dead = lease.holder != self._holder and await anyio.to_thread.run_sync(
+                has_died, lease.holder
+            )
             if is_dead or (lease.is_expired and not is_patient):
                 await self._inherit(lease.holder, is_dead=is_dead)
 

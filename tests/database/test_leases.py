@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from app.domain.execution import Execution, Outcome, Status, Stream
+from app.executions.recovery import House
 from app.storage.store import Bounds, Claimer, Lease, Store
 
 from .samples import (
@@ -138,6 +139,17 @@ async def test_only_what_has_expired_is_taken_from_who_may_live(
     assert (await store.recover(HOLDER, HEIR, is_dead=False)).queued == 1
     assert (await read(store, old.id)).status is Status.QUEUED
     assert (await read(store, young.id)).status is Status.RUNNING
+
+
+async def test_what_we_hold_without_knowing_it_is_not_held_for_ever(
+    store: Store, expired: Store
+) -> None:
+    """It was stored, and the answer was lost: nobody looks after it, and we live."""
+    one = execution()
+    await expired.insert(one, PROGRAM, HOLDER)
+    await House(expired, HOLDER, runner=None).beat()
+    found = await read(store, one.id)
+    assert (found.status, found.attempt) == (Status.QUEUED, 2)
 
 
 async def test_a_zombie_is_not_heard_even_when_it_holds_the_same_row_again(store: Store) -> None:
