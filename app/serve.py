@@ -152,7 +152,7 @@ async def work_forever(settings: Settings) -> None:
         StorageError: the database cannot be used.
         Unavailable: the executor cannot run here.
     """
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     _require_shared(settings)
     await _require_current(settings)
     async with open_services(settings) as services:

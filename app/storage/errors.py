@@ -28,6 +28,7 @@ _POSTGRES = {
     "28000": "refuses this user: check GREENROOM_DATABASE_URL and pg_hba.conf",
     "28P01": "refuses this user's password: check GREENROOM_DATABASE_URL",
     "3D000": "does not exist: create it, or check GREENROOM_DATABASE_URL",
+    "40P01": "had two of us wait for each other: try again",
     "42501": "denies this user a right: grant it, or use the owner of the tables",
     "42703": f"has older tables than this version of Greenroom: {MIGRATE}",
     "42P01": f"has no tables of Greenroom yet: {MIGRATE}",
