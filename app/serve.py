@@ -13,6 +13,8 @@ import anyio.abc
 import anyio.to_thread
 import uvicorn
 from pydantic import ValidationError
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from app.api.context import Services
@@ -58,6 +60,13 @@ class Socket(WebSocketsSansIOProtocol):
         """Hang up on a client that does not answer."""
         super().keepalive_timeout()
         self.transport.abort()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send something, unless we have hung up meanwhile: uvicorn would call that a bug."""
+        await self.writable.wait()
+        if self.close_sent:
+            raise ClientDisconnected
+        await super().send(message)
 
 
 class _Server(uvicorn.Server):
