@@ -2,9 +2,11 @@
 
 A follower takes the bell, reads what there is after the last event it has seen, and waits for the
 bell when there is nothing. So a late, a second and a returning one see the same events once, in
-order. It holds no connection while it waits, and nobody waits for it.
+order. It holds no connection while it waits, nobody waits for it, and when the database goes away
+it waits for that too.
 """
 
+import time
 from collections.abc import AsyncGenerator, Iterable
 from datetime import UTC, datetime
 from uuid import UUID
@@ -12,40 +14,49 @@ from uuid import UUID
 import anyio
 import anyio.lowlevel
 
-from app.domain.errors import NoSuchExecution
-from app.domain.events import Event
+from app.domain.events import Event, Finished
 from app.domain.execution import UNFINISHED, Execution, Status
 from app.domain.history import Filter, Order, Window
+from app.executions.pages import Pages, Silence
 from app.storage.errors import StorageError
 from app.storage.feed import changes_of, events_of
 from app.storage.store import Store
 
-PAGE = 64  # events read at once: in the worst case 4 MiB for a follower
 SESSION_PAGE = 100  # executions read at once
 MOST_KNOWN = 1000  # executions of a session whose last status is remembered
 _RETRY_PAUSE = 0.5  # s between looks while the database is away
 
 
-async def follow(store: Store, owner: str, id: UUID, after: int) -> AsyncGenerator[Event, None]:
+async def follow(pages: Pages, owner: str, id: UUID, after: int) -> AsyncGenerator[Event, None]:
     """Yield the events after a number, until the end of the execution.
 
     Raises:
         NoSuchExecution: there is none, or it was deleted.
+        StorageError: it cannot be looked for; once it was found, we wait for the database.
     """
-    with store.feed.bell(events_of(id)) as bell:
+    with pages.feed.bell(events_of(id)) as bell:
+        since, is_first = time.monotonic(), True
         while True:
-            page = await store.events(owner, id, after=after, limit=PAGE)
-            if page is None:
-                raise NoSuchExecution
-            for event in page.events:
-                after = event.sequence
-                yield event
-                # A flood comes from memory: others must have their turn.
-                await anyio.lowlevel.checkpoint()
-            if page.is_over:
+            try:
+                found = await pages.next((owner, id), after, since=since, is_first=is_first)
+            except StorageError:
+                if is_first:
+                    raise
+                await anyio.sleep(_RETRY_PAUSE)
+                continue
+            is_first = False
+            if found is Silence.FOR_EVER:
                 return
-            if not page.has_more:
+            if found is Silence.YET:
                 await bell.wait()
+                since = time.monotonic()
+                continue
+            after = found.sequence
+            yield found
+            if isinstance(found, Finished):
+                return
+            # A flood comes from memory: others must have their turn.
+            await anyio.lowlevel.checkpoint()
 
 
 async def until_ended(
@@ -78,11 +89,19 @@ async def follow_session(
     since = datetime.now(UTC)
     with store.feed.bell(changes_of(owner, session_id)) as bell:
         changed: frozenset[str] | None = None
+        is_first = True
         while True:
-            if changed is None:
-                found = await _look_around(store, owner, session_id, known, since)
-            else:
-                found = await _look_at(store, owner, map(UUID, changed))
+            try:
+                if changed is None:
+                    found = await _look_around(store, owner, session_id, known, since)
+                else:
+                    found = await _look_at(store, owner, map(UUID, changed))
+            except StorageError:
+                if is_first:
+                    raise
+                await anyio.sleep(_RETRY_PAUSE)
+                continue
+            is_first = False
             for execution in found:
                 state = execution.status, execution.attempt
                 if known.pop(execution.id, None) != state:

@@ -31,6 +31,7 @@ from app.executions.follow import follow, follow_session, until_ended
 from app.executions.holder import own_name
 from app.executions.live import CANCELLED, Means
 from app.executions.once import TakenError, find_earlier, the_same, wish_of
+from app.executions.pages import Pages
 from app.executions.recovery import House
 from app.executions.rules import Rules
 from app.executions.runner import Runner
@@ -69,7 +70,7 @@ class ExecutionService:
         self.executor, self.figures = means.executor, means.figures
         self._means, self._languages = means, languages
         self._bounds, self._runner, self._drain = bounds, runner, drain
-        self._store = means.store
+        self._store, self._pages = means.store, Pages(means.store)
         self._closed = anyio.Event()
 
     @property
@@ -139,7 +140,7 @@ class ExecutionService:
         Raises:
             NoSuchExecution: there is none, or it was deleted meanwhile.
         """
-        return follow(self._store, owner, id, after)
+        return follow(self._pages, owner, id, after)
 
     def follow_session(self, owner: str, session_id: str) -> AsyncGenerator[Execution, None]:
         """Yield the unfinished executions of a session, and then each that is new or changes."""

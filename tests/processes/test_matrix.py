@@ -1,5 +1,6 @@
 """Whatever is killed between two steps of a run: one end, at most one second try, a whole log."""
 
+import json
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
@@ -22,7 +23,7 @@ from app.storage.urls import normal
 from tests.api.client import Api, Json
 from tests.servers.postgres import DURABLE, PostgresError, PostgresServer
 
-from .server import Server, serving, starting, until_gone, working
+from .server import Server, serving, starting, until, until_gone, working
 
 LEASE = 2  # s; short, so that a silent process is given up soon
 QUIET = "import time\ntime.sleep({0})\nprint('done')"
@@ -211,14 +212,34 @@ async def test_a_killed_worker(folder: Path, url: str) -> None:
 # --- What it stands on is killed -------------------------------------------------------------
 
 
+EVENTS = """subscription($id: ID!) {
+  executionEvents(id: $id) { sequence ... on ExecutionOutput { text } }
+}"""
+
+
+async def watch(api: Api, id: str, seen: list[Json]) -> None:
+    body = {"query": EVENTS, "variables": {"id": id}}
+    headers = {"Accept": "text/event-stream"}
+    async with api.http.stream("POST", "/graphql", json=body, headers=headers) as response:
+        async for line in response.aiter_lines():
+            _, found, result = line.partition("data: ")
+            seen += [json.loads(result)["data"]["executionEvents"]] if found and result else []
+
+
 async def test_a_killed_database(folder: Path, url: str, postgres: PostgresServer) -> None:
+    seen: list[Json] = []
     async with serving(folder, database_url=url) as (server, api):
         id = await accepted(api, LOUD.format(2), "m-database")
-        await api.until(id, lambda execution: execution["stdout"] == "so far\n")
-        await anyio.to_thread.run_sync(postgres.kill)
-        await server.says("not listening to the database")
-        await anyio.to_thread.run_sync(postgres.restart)
-        ended = await api.end_of(id)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch, api, id, seen)
+            await until(lambda: len(seen) == 3)
+            await anyio.to_thread.run_sync(postgres.kill)
+            await server.says("not listening to the database")
+            await anyio.to_thread.run_sync(postgres.restart)
+            ended = await api.end_of(id)
+        # Who watches has noticed nothing.
+        assert [event["sequence"] for event in seen] == [1, 2, 3, 4, 5]
+        assert [event["text"] for event in seen[2:4]] == ["so far\n", "done\n"]
         assert (ended["status"], ended["attempt"]) == ("SUCCEEDED", 1)
         again = await api.run("print(42)")
         assert (again["status"], again["stdout"]) == ("SUCCEEDED", "42\n")
