@@ -21,7 +21,7 @@ from app.executions.pulse import Pulse
 from app.executions.retention import Eraser
 from app.executions.service import ExecutionService
 from app.executions.vigil import Vigil
-from app.storage.store import Store
+from app.storage.store import QueuePlace, Store
 
 # An answer is put together in memory, and a document can ask for the same things many times.
 MOST_READ = 200  # a page of programs and a page of their output
@@ -78,6 +78,7 @@ class Context:
     def renew(self) -> None:
         """Forget what was loaded and counted: each event of a subscription is an answer."""
         self.records: DataLoader[UUID, Execution | None] = DataLoader(self._load_executions)
+        self.places: DataLoader[UUID, QueuePlace | None] = DataLoader(self._load_places)
         self.programs: DataLoader[UUID, Program | None] = DataLoader(self._load_programs)
         self.compilations: DataLoader[UUID, Compilation | None] = DataLoader(
             self._load_compilations
@@ -157,6 +158,10 @@ class Context:
         found = await self.history.executions(self.owner, ids)
         seen = {id: each for id, each in found.items() if self.caller.may_see(each)}
         return [seen.get(id) for id in ids]
+
+    async def _load_places(self, ids: Sequence[UUID]) -> list[QueuePlace | None]:
+        found = await self.history.queue_places(self.owner, ids)
+        return [found.get(id) for id in ids]
 
     async def _load_programs(self, ids: Sequence[UUID]) -> list[Program | None]:
         self._count(ids)

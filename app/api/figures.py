@@ -1,10 +1,13 @@
-"""Numbers about executions: what they may use, and what they have used."""
+"""Numbers about executions: what they may use, what they have used, how long they wait."""
+
+from datetime import UTC, datetime
 
 import strawberry
 
 from app.api.scalars import BigInt
 from app.domain import limits
 from app.domain.execution import Usage
+from app.storage.store import QueuePlace
 
 
 @strawberry.type(description="What a program may use.")
@@ -61,3 +64,23 @@ class ResourceUsage:
             core_seconds=round(usage.core_seconds, 6),
             gib_seconds=round(usage.gib_seconds, 6),
         )
+
+
+@strawberry.type(name="QueuePlace", description="Where an execution stands in the queue.")
+class Waiting:
+    position: int = strawberry.field(
+        description="1 for the next one that gets a slot; of all that wait, on all servers. Turns "
+        "go between owners, so somebody who comes later can stand before it."
+    )
+    age_ms: float = strawberry.field(description="How long it has waited.")
+
+    @classmethod
+    def of(cls, place: QueuePlace) -> "Waiting":
+        """Translate."""
+        return cls(position=place.position, age_ms=age_ms(place.since))
+
+
+def age_ms(moment: datetime) -> float:
+    """Return how long ago something was, in milliseconds."""
+    # Another host's clock may have said so, and be ahead of ours.
+    return max(round((datetime.now(UTC) - moment).total_seconds() * 1000, 3), 0.0)

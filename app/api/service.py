@@ -4,7 +4,7 @@ import strawberry
 
 from app.api.context import Info
 from app.api.enums import Accounting, HealthStatus
-from app.api.figures import Limits
+from app.api.figures import Limits, age_ms
 from app.api.history import MAX_PAGE, milliseconds
 from app.api.inputs import DEFAULT_WAIT_MS, MAX_WAIT_MS
 from app.api.scalars import BigInt
@@ -107,6 +107,9 @@ class Load:
         description="Programs that wait, for this server or another one; null when the database "
         "does not answer."
     )
+    oldest_age_ms: float | None = strawberry.field(
+        description="How long the first of these has waited; null when none does."
+    )
 
     @classmethod
     def of(cls, occupancy: Occupancy, queue: QueueLength | None) -> "Load":
@@ -116,6 +119,7 @@ class Load:
             running=occupancy.running,
             queue_size=occupancy.queue_size,
             queued=None if queue is None else queue.length,
+            oldest_age_ms=age_ms(queue.oldest) if queue and queue.oldest else None,
         )
 
 

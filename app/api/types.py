@@ -10,7 +10,7 @@ from app.api.context import Info, Wanted
 from app.api.enums import ExecutionStatus, LanguageId, TimeLimitKind
 from app.api.errors import UserError
 from app.api.events import DEFAULT_EVENTS, AfterEvent, EventType, FirstEvents, past_events
-from app.api.figures import Limits, ResourceUsage
+from app.api.figures import Limits, ResourceUsage, Waiting
 from app.api.files import File
 from app.api.ids import encode_id
 from app.api.output import MaxBytes, OutputStream, enough, read
@@ -132,6 +132,13 @@ class Execution(Node):
         origin_id = self.record.origin_id
         origin = await info.context.records.load(origin_id) if origin_id else None
         return Execution.of(origin) if origin else None
+
+    @strawberry.field(description="Where it stands in the queue; null unless it is QUEUED.")
+    async def queue(self, info: Info) -> Waiting | None:
+        if self.record.status is not domain.Status.QUEUED:
+            return None
+        place = await info.context.places.load(self.record.id)
+        return Waiting.of(place) if place else None
 
     @strawberry.field(description="The limits it ran under.")
     def limits(self) -> Limits:

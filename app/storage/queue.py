@@ -15,7 +15,7 @@ A lease is renewed while its holder lives. When it has expired, or its holder is
 somebody else decides what becomes of the row. Leases go by the clock of the database.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -37,7 +37,13 @@ from app.domain.execution import Execution, Outcome, Program, Status
 from app.storage import reads
 from app.storage.clock import from_now
 from app.storage.feed import QUEUE, cancels_of
-from app.storage.mapping import execution_of, execution_values, outcome_values, program_of
+from app.storage.mapping import (
+    execution_of,
+    execution_values,
+    outcome_values,
+    plain,
+    program_of,
+)
 from app.storage.rows import EXECUTIONS
 from app.storage.writes import CHANGED, Note, announce
 
@@ -87,10 +93,10 @@ _TAKE = (
     .with_for_update(of=EXECUTIONS, skip_locked=True)
 )
 _PLACES = select(_RANKED.c.id, func.row_number().over(order_by=_TURN).label("position")).subquery()
-_PLACE = (
-    select(_PLACES.c.position, _C.created_at)
+_NAMED_PLACES = (
+    select(_C.id, _PLACES.c.position, _C.created_at)
     .join(EXECUTIONS, _PLACES.c.id == _C.id)
-    .where(_C.id == bindparam("id"), _C.owner == bindparam("owner"))
+    .where(*reads.NAMED)
 )
 _INSERT = insert(EXECUTIONS)
 _THIS = update(EXECUTIONS).where(_C.id == bindparam("this"))
@@ -237,7 +243,7 @@ def length(connection: Connection) -> QueueLength:
     return QueueLength(length=row.length, oldest=row.oldest)
 
 
-def place(connection: Connection, owner: str, id: UUID) -> QueuePlace | None:
-    """Return where an execution stands in the queue, if it does."""
-    row = connection.execute(_PLACE, {"owner": owner, "id": id}).first()
-    return row and QueuePlace(position=row.position, since=row.created_at)
+def places(connection: Connection, owner: str, ids: Sequence[UUID]) -> dict[UUID, QueuePlace]:
+    """Return where executions stand in the queue, those of them that do."""
+    rows = connection.execute(_NAMED_PLACES, {"owner": owner, "ids": ids})
+    return {plain(row.id): QueuePlace(position=row.position, since=row.created_at) for row in rows}

@@ -6,8 +6,6 @@ source, input, arguments and output have questions of their own.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -19,15 +17,6 @@ from app.storage.mapping import compilation_of, execution_of, plain, program_of
 from app.storage.rows import ExecutionRow
 
 Conditions = list[ColumnElement[bool]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueLength:
-    """How long the queue is."""
-
-    length: int
-    oldest: datetime | None
-    """When the first was accepted, if there is one."""
 
 
 EXECUTION = select(

@@ -151,7 +151,6 @@ Index(
     sqlite_where=ExecutionRow.origin_id.is_not(None),
     postgresql_where=ExecutionRow.origin_id.is_not(None),
 )
-# The unfinished: as long as the work in hand, however long the history.
 # The queue, and the unfinished: as long as the work in hand, however long the history.
 Index(
     None,

@@ -153,9 +153,9 @@ class Store:
         """Return how many wait, on all servers."""
         return await self._database.read(queue.length)
 
-    async def queue_place(self, owner: str, id: UUID) -> QueuePlace | None:
-        """Return where an execution stands in the queue, if it does."""
-        return await self._database.read(partial(queue.place, owner=owner, id=id))
+    async def queue_places(self, owner: str, ids: Sequence[UUID]) -> dict[UUID, QueuePlace]:
+        """Return where the owner's executions stand in the queue, those of them that do."""
+        return await self._database.read(partial(queue.places, owner=owner, ids=ids))
 
     async def place(self, hold: Hold, placement: Placement) -> bool:
         """Remember where an execution is about to run; False when it is no longer held."""

@@ -14,6 +14,13 @@ from .fake import FakeExecutor, Gate
 SOMEBODY = UUID(int=2**127 + 1)
 FOREVER = "import time\nprint('so far', flush=True)\ntime.sleep(60)"
 
+PLACES = """query($first: ID!, $second: ID!) {
+  first: execution(id: $first) { queue { position ageMs } }
+  second: execution(id: $second) { queue { position ageMs } }
+}"""
+PLACE_IN_LIST = "{ executions(filter: { statusIn: QUEUED }) { nodes { queue { position } } } }"
+NOBODY_WAITS = {"health": {"load": {"oldestAgeMs": None}}}
+
 
 async def until_running(api: Api, id: str) -> Json:
     return await api.until(id, lambda execution: execution["stdout"] == "so far\n")
@@ -48,7 +55,15 @@ async def test_what_waits_is_queued_and_runs_in_its_turn(open_api: Open) -> None
         second = await api.run("", waitMs=0)
         assert (first["status"], second["status"]) == ("RUNNING", "QUEUED")
         assert second["startedAt"] is None
+        places = await api.ask(PLACES, first=first["id"], second=second["id"])
+        assert places["first"]["queue"] is None
+        assert places["second"]["queue"]["position"] == 1
+        assert places["second"]["queue"]["ageMs"] > 0
+        [session] = (await api.ask(PLACE_IN_LIST))["executions"]["nodes"]
+        assert session["queue"]["position"] == 1
         health = await api.ask("{ health { load { slots running queueSize queued } } }")
+        oldest = await api.ask("{ health { load { oldestAgeMs } } }")
+        assert oldest["health"]["load"]["oldestAgeMs"] > 0
         assert health["health"]["load"] == {
             "slots": 1,
             "running": 1,
@@ -59,6 +74,9 @@ async def test_what_waits_is_queued_and_runs_in_its_turn(open_api: Open) -> None
         ended = await api.end_of(second["id"])
         assert ended["status"] == "SUCCEEDED"
         assert ended["startedAt"] > first["startedAt"]
+        places = await api.ask(PLACES, first=first["id"], second=second["id"])
+        assert places["second"]["queue"] is None
+        assert (await api.ask("{ health { load { oldestAgeMs } } }")) == NOBODY_WAITS
 
 
 async def test_cancelling_stops_a_running_program_and_keeps_its_output(api: Api) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from app.domain.execution import Execution, Outcome, Status
 from app.storage.queue import HEAD_START
-from app.storage.store import Bounds, Claimer, Store
+from app.storage.store import Bounds, Claimer, QueuePlace, Store
 
 from .samples import CLAIMER, HOLDER, NOW, OWNER, PROGRAM, SUCCESS, begun, execution, hold
 
@@ -132,18 +132,19 @@ async def test_the_queue_is_bounded_for_each_owner_and_in_all(
 
 async def test_the_place_in_the_queue_is_the_turn(store: Store) -> None:
     crowd = [waiting(number) for number in range(3)]
-    late = waiting(9, owner="another")
+    late, ids = waiting(9, owner="another"), [one.id for one in crowd]
     await enqueue(store, *crowd, late)
-    places = [await store.queue_place(OWNER, one.id) for one in crowd]
-    assert [place and place.position for place in places] == [1, 3, 4]
-    place = await store.queue_place("another", late.id)
-    assert place
-    assert (place.position, place.since) == (2, late.created_at)
-    assert await store.queue_place(OWNER, late.id) is None
+    places = await store.queue_places(OWNER, [*ids, late.id, uuid4()])
+    assert {id: place.position for id, place in places.items()} == dict(
+        zip(ids, (1, 3, 4), strict=True)
+    )
+    assert (await store.queue_places("another", [late.id]))[late.id] == QueuePlace(
+        position=2, since=late.created_at
+    )
     length = await store.queue_length()
     assert (length.length, length.oldest) == (4, NOW)
     await claimed(store, 1)
-    assert await store.queue_place(OWNER, crowd[0].id) is None
+    assert sorted(await store.queue_places(OWNER, ids)) == ids[1:]
 
 
 async def test_who_waits_is_cancelled_at_once(store: Store) -> None:

@@ -89,7 +89,7 @@ QUESTIONS: dict[str, tuple[int, Question]] = {
     "renew": (1, lambda store, ids: store.renew(HOLDER, ids)),
     "recover": (1, lambda store, _: store.recover(HOLDER, HEIR, is_dead=True)),
     "queue": (1, lambda store, _: store.queue_length()),
-    "place in the queue": (1, lambda store, ids: store.queue_place(OWNER, ids[0])),
+    "places in the queue": (1, lambda store, ids: store.queue_places(OWNER, ids)),
     "claim": (1, lambda store, _: store.claim(CLAIMER, 0)),
 }
 
@@ -216,7 +216,7 @@ async def test_leases_are_found_by_their_own_index(
     assert any(LEASE in line for line in plan), plan
 
 
-@pytest.mark.parametrize("name", ["claim", "queue", "place in the queue"])
+@pytest.mark.parametrize("name", ["claim", "queue", "places in the queue"])
 async def test_the_queue_is_found_by_its_own_index(
     full: Store, database: Database, name: str
 ) -> None:
