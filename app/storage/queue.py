@@ -18,11 +18,13 @@ somebody else decides what becomes of the row. Leases go by the clock of the dat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     Connection,
     Float,
+    Row,
     bindparam,
     case,
     func,
@@ -182,11 +184,10 @@ def claim(  # noqa: PLR0913 - what is wanted, by whom, and how many
     lease_time: float,
 ) -> tuple[Work, ...]:
     """Take the first that wait; they are running from now on."""
-    languages = list(by.versions)
-    looked_at = wanted + SPARE
-    rows = connection.execute(
-        _TAKE, {"languages": languages, "wanted": wanted, "looked_at": looked_at}
-    ).all()
+    rows = _take(connection, by, wanted, wanted + SPARE)
+    if len(rows) < wanted and (waiting := length(connection).length) > wanted + SPARE:
+        # Others are taking all that we have looked at; there is more behind.
+        rows = _take(connection, by, wanted, waiting)
     taken = tuple(
         Work(execution=_begun(execution_of(row), by, at), program=program_of(row)) for row in rows
     )
@@ -197,6 +198,11 @@ def claim(  # noqa: PLR0913 - what is wanted, by whom, and how many
     for work in taken:
         announce(work.execution, note)
     return taken
+
+
+def _take(connection: Connection, by: Claimer, wanted: int, looked_at: int) -> Sequence[Row[Any]]:
+    values = {"languages": list(by.versions), "wanted": wanted, "looked_at": looked_at}
+    return connection.execute(_TAKE, values).all()
 
 
 def _begun(execution: Execution, by: Claimer, at: datetime) -> Execution:

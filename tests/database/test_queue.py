@@ -5,10 +5,14 @@ from uuid import UUID, uuid4
 
 import anyio
 import pytest
+from sqlalchemy import NullPool, select
 
 from app.domain.execution import Execution, Outcome, Status
-from app.storage.queue import HEAD_START
+from app.storage.engine import postgres_engine
+from app.storage.queue import HEAD_START, SPARE
+from app.storage.rows import EXECUTIONS
 from app.storage.store import Bounds, Claimer, QueuePlace, Store
+from app.storage.urls import is_sqlite, normal
 
 from .samples import CLAIMER, HOLDER, NOW, OWNER, PROGRAM, SUCCESS, begun, execution, hold
 
@@ -113,6 +117,18 @@ async def test_of_many_that_claim_each_gets_something_else(store: Store, url: st
     # Who found all that it looked at in the hands of others goes away: the rest is still there.
     taken += await claimed(store, 100)
     assert sorted(taken) == sorted(one.id for one in all)
+
+
+async def test_who_finds_the_first_in_other_hands_looks_further(store: Store, url: str) -> None:
+    if is_sqlite(normal(url)):
+        pytest.skip("SQLite has one writer: nothing is in other hands")
+    crowd = [waiting(number) for number in range(SPARE + 4)]
+    await enqueue(store, *crowd)
+    other = postgres_engine(normal(url), poolclass=NullPool)
+    first = select(EXECUTIONS.c.id).order_by(EXECUTIONS.c.id).limit(SPARE + 2).with_for_update()
+    async with other.connect() as connection:
+        await connection.execute(first)
+        assert await claimed(store, 2) == [crowd[-2].id, crowd[-1].id]
 
 
 @pytest.mark.parametrize(
