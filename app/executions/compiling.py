@@ -13,6 +13,7 @@ from app.domain.limits import COMPILE_LIMITS, KIB, Limits
 from app.domain.ports import Command, Executor
 from app.domain.verdict import judge_compiler
 from app.executions.products import Kept, Products, key_of
+from app.storage.feed import ERASED, Feed
 
 _MOST_SAID = 64 * KIB  # of each stream of a compiler; the first errors and the last lines matter
 
@@ -77,6 +78,14 @@ class Workshop:
         if compilation.outcome.status is Status.SUCCEEDED:
             await self._keep(key, (product, compilation.stdout, compilation.stderr))
         return compilation, product
+
+    async def forget_erased(self, feed: Feed) -> None:
+        """Let all products go whenever something was erased: they hold its text, too."""
+        with feed.bell(ERASED) as bell:
+            while True:
+                await bell.wait()
+                async with self._turn:
+                    await anyio.to_thread.run_sync(self.products.clear)
 
     async def _compile(
         self, executor: Executor, language: Language, command: Command, files: Mapping[str, bytes]

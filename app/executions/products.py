@@ -70,6 +70,11 @@ class Products:
         while sum(self._sizes.values()) > self._most:
             self._forget(next(iter(self._sizes)))
 
+    def clear(self) -> None:
+        """Forget all of it."""
+        for key in tuple(self._sizes):
+            self._forget(key)
+
     def _write(self, key: str, content: bytes) -> None:
         new = self._folder / f"{key}.new"
         new.write_bytes(content)

@@ -293,6 +293,7 @@ async def open_service(  # noqa: PLR0913 - as above
         await house.beat()
         tasks.start_soon(store.feed.listen)
         tasks.start_soon(house.keep)
+        tasks.start_soon(workshop.forget_erased, store.feed)
         if runner:
             await tasks.start(runner.claim_regularly)
         service = ExecutionService(

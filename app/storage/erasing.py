@@ -16,9 +16,11 @@ from sqlalchemy import Connection, Select, bindparam, delete, exists, func, sele
 
 from app.domain.execution import UNFINISHED
 from app.domain.history import Filter
+from app.storage.feed import ERASED
 from app.storage.mapping import plain
 from app.storage.reads import match
 from app.storage.rows import EXECUTIONS, OUTPUT
+from app.storage.writes import Note
 
 MOST_EXECUTIONS = 100  # in one transaction; a few milliseconds
 MOST_PIECES = 128  # of output in one transaction, but for a single execution that has more; 8 MiB
@@ -56,14 +58,14 @@ class Chosen:
         return statement if self.ids is None else statement.where(EXECUTIONS.c.id.in_(self.ids))
 
 
-def erase_chosen(connection: Connection, chosen: Chosen) -> Erased:
+def erase_chosen(connection: Connection, note: Note, chosen: Chosen) -> Erased:
     """Erase some of an owner's executions that have ended."""
-    return _erase(connection, chosen.select(EXECUTIONS.c.id, _PIECES).where(_HAS_ENDED))
+    return _erase(connection, note, chosen.select(EXECUTIONS.c.id, _PIECES).where(_HAS_ENDED))
 
 
-def erase_before(connection: Connection, moment: datetime) -> Erased:
+def erase_before(connection: Connection, note: Note, moment: datetime) -> Erased:
     """Erase some of anybody's executions that were accepted before a moment and have ended."""
-    return _erase(connection, select(EXECUTIONS.c.id, _PIECES).where(*_older(moment)))
+    return _erase(connection, note, select(EXECUTIONS.c.id, _PIECES).where(*_older(moment)))
 
 
 def count_before(connection: Connection, moment: datetime) -> int:
@@ -77,7 +79,7 @@ def unfinished(connection: Connection, chosen: Chosen, most: int) -> tuple[UUID,
     return tuple(plain(id) for (id,) in rows)
 
 
-def _erase(connection: Connection, candidates: Select[*tuple[Any, ...]]) -> Erased:
+def _erase(connection: Connection, note: Note, candidates: Select[*tuple[Any, ...]]) -> Erased:
     statement = (
         candidates.order_by(EXECUTIONS.c.id)
         .limit(MOST_EXECUTIONS)
@@ -88,6 +90,7 @@ def _erase(connection: Connection, candidates: Select[*tuple[Any, ...]]) -> Eras
     ids = _first_of(rows)
     if ids:
         connection.execute(_ERASE, {"ids": ids})
+        note(ERASED)
     has_more = len(ids) < len(rows) or len(rows) == MOST_EXECUTIONS
     return Erased(count=len(ids), has_more=has_more and _any(connection, candidates))
 

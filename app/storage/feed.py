@@ -39,6 +39,9 @@ MOST_DETAILS = 1000  # for each bell; more than that, and its owner looks at eve
 QUEUE = "q"
 """Something was added to the queue."""
 
+ERASED = "x"
+"""Something was erased for good: whoever has kept a part of it lets it go."""
+
 
 def events_of(id: UUID) -> str:
     """Name the topic of what happens to an execution, for its followers."""

@@ -236,11 +236,11 @@ class Store:
 
     async def erase(self, chosen: Chosen) -> Erased:
         """Erase some of an owner's executions that have ended: as many as take a moment."""
-        return await self._database.write(partial(erasing.erase_chosen, chosen=chosen))
+        return await self._change(partial(erasing.erase_chosen, chosen=chosen))
 
     async def erase_before(self, moment: datetime) -> Erased:
         """Erase some of what was accepted before a moment and has ended, whoever owns it."""
-        return await self._database.write(partial(erasing.erase_before, moment=moment))
+        return await self._change(partial(erasing.erase_before, moment=moment))
 
     async def count_before(self, moment: datetime) -> int:
         """Return how many `erase_before` would erase in all."""

@@ -1,14 +1,17 @@
 """An owner erases executions, and nothing of them is left."""
 
+import os
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from app.executions import retention
 
-from .client import Api, Json
+from .client import LOOK_EVERY, PATIENCE, Api, Json
 from .conftest import Open
 from .fake import FakeExecutor, Gate
 
@@ -54,6 +57,28 @@ async def test_an_erased_candidate_leaves_nothing_behind(open_api: Open, databas
         assert await api.find(kept["id"]) == kept
         assert await total(api) == 1
         assert await delete(api, sessionId="candidate") == deleted(0)
+
+
+async def test_what_was_compiled_from_an_erased_program_goes_as_well(open_api: Open) -> None:
+    source = '#include <stdio.h>\nint main(void) { puts("erased-candidate"); }'
+    async with open_api() as api:
+        ran = await api.run(source, "C")
+        if ran["status"] != "SUCCEEDED":
+            pytest.skip("there is no compiler for C here")
+        assert compiled()
+        assert await delete(api, ids=[ran["id"]]) == deleted(1)
+        with anyio.fail_after(PATIENCE):
+            while True:
+                if not await anyio.to_thread.run_sync(compiled):
+                    break
+                await anyio.sleep(LOOK_EVERY)
+
+
+def compiled() -> list[Path]:
+    """Find what this process has kept of compilers with the candidate in it."""
+    folders = Path(tempfile.gettempdir()).glob(f"greenroom-{os.getpid()}-*")
+    files = [path for folder in folders for path in folder.iterdir() if path.is_file()]
+    return [path for path in files if b"erased-candidate" in path.read_bytes()]
 
 
 def candidate_in(database: Path) -> list[str]:

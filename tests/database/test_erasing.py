@@ -172,7 +172,7 @@ async def test_the_number_of_statements_does_not_grow_with_what_is_erased(
         await written(store)
     with statements() as sent:
         await store.erase(EVERYTHING)
-    assert len(sent) == 2, sent
+    assert len([statement for statement in sent if "pg_notify" not in statement]) == 2, sent
 
 
 async def test_two_that_erase_at_once_share_the_work(store: Store, url: str) -> None:
