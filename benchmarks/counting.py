@@ -15,8 +15,8 @@ from uuid import UUID
 import anyio
 import asyncpg
 
-from app.domain.access import LOCAL
 from app.api.ids import decode_id, encode_id
+from app.domain.access import LOCAL
 from app.domain.events import Event, Finished, OutputWritten, StatusChanged
 from app.domain.execution import Status
 from app.storage.store import Store

@@ -51,10 +51,11 @@ TABLE: Mapping[str, Mapping[frozenset[Role], str]] = {
     "Node": {EVERYBODY: "id"},
     "Execution": {
         EVERYBODY: "id status language languageVersion limits subject sessionId label metadata "
-        "isInteractive executor attempt rerunOf createdAt startedAt finishedAt exitCode signal "
+        "isInteractive executor attempt queue rerunOf createdAt startedAt finishedAt exitCode signal "
         "timeLimit message usage compile source files entryPoint stdin args stdout stderr "
         "stdoutStream stderrStream events"
     },
+    "QueuePlace": {EVERYBODY: "position ageMs"},
     "CompilePhase": {EVERYBODY: "status exitCode message isCached stdout stderr usage"},
     "File": {EVERYBODY: "path text base64 byteSize"},
     "Limits": {EVERYBODY: "wallTimeMs cpuTimeMs memoryBytes outputBytes processes diskBytes"},
@@ -84,7 +85,7 @@ TABLE: Mapping[str, Mapping[frozenset[Role], str]] = {
     "Health": {EVERYBODY: "version status", OWNERS: "executor database", ADMINISTRATORS: "load"},
     "ExecutorHealth": {OWNERS: "name status memory cpuTime", ADMINISTRATORS: "problem pool"},
     "DatabaseHealth": {OWNERS: "status"},
-    "Load": {ADMINISTRATORS: "slots running queueSize queued"},
+    "Load": {ADMINISTRATORS: "slots running queueSize queued oldestAgeMs"},
     "PoolHealth": {
         ADMINISTRATORS: "ready starting target createP50Ms createP95Ms warmHitRate isBroken"
     },
