@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from anyio import to_thread
 from fastapi import FastAPI
@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route, WebSocketRoute
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.access.audit import Auditor
 from app.access.doorkeeper import Doorkeeper, open_doorkeeper
@@ -238,6 +239,10 @@ def create_app(settings: Settings, services: Services) -> FastAPI:
         hosts=settings.allowed_hosts,
         origins=settings.cors_origins,
         local_origins=settings.cors_localhost,
+    )
+    # Before the doors: whether an origin is ours depends on the scheme, which a proxy tells.
+    app.add_middleware(
+        cast("Any", ProxyHeadersMiddleware), trusted_hosts=list(settings.trusted_proxies)
     )
     # The outermost: who is not let in leaves a line too.
     app.add_middleware(RequestLog)

@@ -13,11 +13,9 @@ import anyio.abc
 import anyio.to_thread
 import uvicorn
 from pydantic import ValidationError
-from uvicorn._types import ASGISendEvent
-from uvicorn.protocols.utils import ClientDisconnected
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from app.api.context import Services
+from app.connections import Http, WebSocket
 from app.domain.errors import ExecutorError
 from app.domain.ports import Executor
 from app.executions.service import ExecutionService
@@ -48,25 +46,6 @@ class Rotating(Protocol):
 
 class Refused(Exception):
     """The server does not start; the message says what to do."""
-
-
-class Socket(WebSocketsSansIOProtocol):
-    """A WebSocket whose client must answer pings, or lose what it has not read.
-
-    uvicorn would wait until the unread rest is sent, which is for ever.
-    """
-
-    def keepalive_timeout(self) -> None:
-        """Hang up on a client that does not answer."""
-        super().keepalive_timeout()
-        self.transport.abort()
-
-    async def send(self, message: ASGISendEvent) -> None:
-        """Send something, unless we have hung up meanwhile: uvicorn would call that a bug."""
-        await self.writable.wait()
-        if self.close_sent:
-            raise ClientDisconnected
-        await super().send(message)
 
 
 class _Server(uvicorn.Server):
@@ -134,8 +113,8 @@ async def serve_forever(settings: Settings, *, execute: bool = True) -> None:
             config = uvicorn.Config(
                 create_app(settings, services),
                 # httptools keeps headers without end: 200 MB of one request, when tried.
-                http="h11",
-                ws=Socket,
+                http=Http,
+                ws=WebSocket,
                 ws_max_size=_MOST_MESSAGE,
                 ws_ping_interval=_PING_EVERY,
                 ws_ping_timeout=_PING_EVERY,

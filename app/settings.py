@@ -3,6 +3,7 @@
 import os
 from dataclasses import fields, replace
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -99,6 +100,11 @@ class Settings(BaseSettings):
         default=True, description="Whether frontends on localhost, any port, may ask as well."
     )
     graphiql: bool = Field(default=True, description="Whether browsers get GraphiQL at /graphql.")
+    trusted_proxies: Names = Field(
+        (),
+        description="Addresses or networks of proxies whose `X-Forwarded-For` and "
+        "`X-Forwarded-Proto` are believed, separated by commas.",
+    )
     production: bool = Field(
         default=False,
         description="Switches introspection, suggestions in errors and GraphiQL off, whatever "
@@ -270,11 +276,18 @@ class Settings(BaseSettings):
     max_files_size: Bytes = Field(_RULES.files_size, description="All these files together.")
     max_metadata: Bytes = Field(_RULES.metadata, description="The largest metadata.")
 
-    @field_validator("allowed_hosts", "cors_origins", mode="before")
+    @field_validator("allowed_hosts", "cors_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            ip_network(name)  # raises a ValueError that names it
         return value
 
     @field_validator(*_MAXIMUMS)

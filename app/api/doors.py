@@ -16,7 +16,11 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # The page has a policy of its own; nothing else of ours is to be shown by a browser.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+_ENCRYPTED = {"Strict-Transport-Security": "max-age=31536000"}
 
 
 class Doors:
@@ -42,7 +46,7 @@ class Doors:
             return
         refusal = self._refusal(Headers(scope=scope), scope["scheme"])
         if refusal is None:
-            await self._app(scope, receive, _with_headers(send))
+            await self._app(scope, receive, _with_headers(send, scope["scheme"]))
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": refusal[1]})
         else:
@@ -78,14 +82,16 @@ def _is_hidden_cross_site(headers: Headers) -> bool:
     Such a GET has no Origin. A link that somebody follows is no harm: who follows it sees it.
     """
     site, mode = headers.get("sec-fetch-site"), headers.get("sec-fetch-mode")
-    return site == "cross-site" and mode != "navigate"
+    return site in {"cross-site", "same-site"} and mode != "navigate"
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, scheme: str) -> Send:
+    protecting = _HEADERS | (_ENCRYPTED if scheme == "https" else {})
+
     async def sender(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            for name, value in _HEADERS.items():
+            for name, value in protecting.items():
                 headers.setdefault(name, value)
         await send(message)
 
@@ -93,7 +99,8 @@ def _with_headers(send: Send) -> Send:
 
 
 async def _refuse(send: Send, status: HTTPStatus, message: str) -> None:
-    body = json.dumps({"errors": [{"message": message}]}).encode()
+    error = {"message": message, "extensions": {"code": status.name}}
+    body = json.dumps({"errors": [error]}).encode()
     headers = {**_HEADERS, "Content-Type": "application/json; charset=utf-8", "Connection": "close"}
     encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": int(status), "headers": encoded})

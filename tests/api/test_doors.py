@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import ValidationError
 
 from app.main import create_app, open_services
 
@@ -168,11 +169,14 @@ async def test_localhost_can_be_shut_out(database: Path) -> None:
         assert (await ask(api.http, origin="http://localhost:8000")).status_code == 200
 
 
-async def test_a_picture_on_a_page_elsewhere_does_not_query(http: httpx.AsyncClient) -> None:
-    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_a_picture_on_a_page_elsewhere_does_not_query(
+    http: httpx.AsyncClient, site: str
+) -> None:
+    headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors"}
     response = await http.get("/graphql", params=QUERY, headers=headers)
     assert response.status_code == 403
-    assert response.json()["errors"]
+    assert response.json()["errors"][0]["extensions"] == {"code": "FORBIDDEN"}
 
 
 @pytest.mark.parametrize(
@@ -196,6 +200,8 @@ SECURITY = {
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
 }
 
 
@@ -207,6 +213,49 @@ async def test_every_answer_has_the_headers_that_protect(
     headers = (await http.get(path, headers={"Host": host})).headers
     assert {name: headers[name] for name in SECURITY} == SECURITY
     assert "server" not in headers
+    assert "strict-transport-security" not in headers
+
+
+@pytest.mark.parametrize(
+    ("proxies", "proto", "is_ours"),
+    [
+        ((), "https", False),
+        (("10.0.0.1", "192.168.0.0/16"), "https", False),
+        (("127.0.0.1",), "http", False),
+        (("127.0.0.1",), "nonsense", False),
+        (("127.0.0.1",), "https", True),
+        (("10.0.0.1", "127.0.0.0/8"), "https", True),
+    ],
+)
+async def test_only_a_trusted_proxy_says_how_it_was_asked(
+    database: Path,
+    proxies: tuple[str, ...],
+    proto: str,
+    is_ours: bool,  # noqa: FBT001
+) -> None:
+    settings = settings_of(
+        database_url=f"sqlite:///{database}",
+        allowed_hosts=("greenroom.example",),
+        trusted_proxies=proxies,
+    )
+    headers = {
+        "host": "greenroom.example",
+        "origin": "https://greenroom.example",
+        "x_forwarded_proto": proto,
+    }
+    async with (
+        open_services(settings, lambda *_: nullcontext(FakeExecutor())) as services,
+        client_of(create_app(settings, services)) as api,
+    ):
+        response = await ask(api.http, **headers)
+    assert response.status_code == (200 if is_ours else 403)
+    assert ("strict-transport-security" in response.headers) == is_ours
+
+
+@pytest.mark.parametrize("proxies", ["*", "localhost", "127.0.0.1,nonsense", "10.0.0.1/8"])
+def test_a_proxy_is_an_address(proxies: str) -> None:
+    with pytest.raises(ValidationError, match="trusted_proxies"):
+        settings_of(trusted_proxies=proxies)
 
 
 @pytest.mark.parametrize(
