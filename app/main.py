@@ -83,6 +83,7 @@ def modal_executor(settings: Settings, token: Token, store: Store) -> "ModalExec
         create_rate=settings.modal_create_rate,
         create_burst=settings.modal_create_burst,
         budget=settings.modal_budget,
+        longest_run=max(settings.max_wall_time, settings.interactive_wall_time),
     )
     return ModalExecutor(LANGUAGES, token, options, settings.rules.defaults, store)
 

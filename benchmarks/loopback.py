@@ -160,6 +160,7 @@ async def _executor(
         create_rate=8.0,
         create_burst=8,
         budget=30.0,
+        longest_run=60.0,
     )
     async with ModalExecutor(LANGUAGES, token, options, DEFAULT_LIMITS, Nobody()) as executor:
         yield executor

@@ -129,6 +129,7 @@ async def live() -> AsyncIterator[Subject]:
         create_rate=4.0,
         create_burst=8,
         budget=120.0,
+        longest_run=60.0,
     )
 
     async def survivors() -> list[str]:

@@ -193,14 +193,14 @@ async def test_leaving_ends_what_is_ready() -> None:
 
 @pytest.mark.anyio
 async def test_a_refusal_slows_creating_down_and_success_brings_it_back() -> None:
-    bucket = Bucket(rate=8.0, burst=4)
-    bucket.was_refused()
-    assert bucket.rate == 4.0
-    bucket.was_refused()
-    assert bucket.rate == 2.0
+    bucket = Bucket(rate=80.0, burst=4)
+    bucket.was_refused(await bucket.take())
+    assert bucket.rate == 40.0
+    bucket.was_refused(await bucket.take())
+    assert bucket.rate == 20.0
     for _ in range(100):
         bucket.went_well()
-    assert bucket.rate == 8.0
+    assert bucket.rate == 80.0
 
 
 @pytest.mark.anyio
@@ -210,4 +210,93 @@ async def test_a_throttled_create_teaches_the_bucket() -> None:
     bucket = Bucket(rate=1000.0, burst=10)
     async with pool_of(maker, floor=1, bucket=bucket) as pool:
         await until(lambda: maker.asked >= 1 and bucket.rate < 1000.0)
-        assert pool.busy_for() is None
+        assert pool.busy_for(30) is None
+
+
+@pytest.mark.anyio
+async def test_one_burst_of_refusals_is_one_lesson() -> None:
+    bucket = Bucket(rate=80.0, burst=8)
+    burst = [await bucket.take() for _ in range(8)]
+    for taken in burst:
+        bucket.was_refused(taken)
+    assert bucket.rate == 40.0
+
+
+@pytest.mark.anyio
+async def test_a_burst_of_refusals_fails_nobody() -> None:
+    maker = Maker()
+    maker.errors = [Throttled("slow down") for _ in range(9)]
+    claimed: list[Box] = []
+    bucket = Bucket(rate=400.0, burst=10)
+    async with pool_of(maker, floor=0, ceiling=10, bucket=bucket) as pool:
+
+        async def claim() -> None:
+            claimed.append(await pool.claim(10))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(10):
+                tasks.start_soon(claim)
+        assert len(claimed) == 10
+        assert not pool.figures().is_broken
+
+
+@pytest.mark.anyio
+async def test_creates_that_fail_side_by_side_count_once_and_one_success_lets_all_go_on() -> None:
+    maker = Maker()
+    maker.gate = anyio.Event()
+    maker.errors = [ModalError("it rains") for _ in range(8)]
+    async with pool_of(maker, floor=8, ceiling=8) as pool:
+        await until(lambda: maker.asked == 8)
+        maker.gate.set()
+        await until(lambda: not maker.errors)
+        assert not pool.figures().is_broken
+        with anyio.fail_after(5):  # the pause after one failure, not that after eight
+            await pool.claim(30)
+
+
+@pytest.mark.anyio
+async def test_runs_are_refused_while_they_would_wait_in_vain() -> None:
+    maker = Maker()
+    maker.gate = anyio.Event()
+    async with pool_of(maker, floor=0, bucket=Bucket(rate=0.1, burst=1)) as pool:
+        assert pool.busy_for(30) is None
+        async with anyio.create_task_group() as tasks:
+            for _ in range(4):
+                tasks.start_soon(pool.claim, 60)
+            await until(lambda: maker.asked == 1)
+            retry_after = pool.busy_for(30)
+            assert retry_after
+            assert 0 < retry_after < 30
+            tasks.cancel_scope.cancel()
+        assert pool.busy_for(30) is None
+        maker.gate.set()
+
+
+@pytest.mark.anyio
+async def test_a_box_that_was_ordered_apart_goes_to_its_run_alone() -> None:
+    maker = Maker()
+    async with pool_of(Maker(), floor=0) as pool:
+        box: object = await pool.claim_apart(maker, 10)
+        assert box is maker.made[0]
+        assert pool.figures().ready == 0
+
+
+@pytest.mark.anyio
+async def test_a_box_that_nobody_waits_for_any_more_is_ended() -> None:
+    maker = Maker()
+    maker.gate = anyio.Event()
+    async with pool_of(Maker(), floor=0) as pool:
+        with pytest.raises(NoBox):
+            await pool.claim_apart(maker, 0.01)
+        maker.gate.set()
+        await until(lambda: len(maker.made) == 1)
+        await maker.made[0].has_ended.wait()
+
+
+@pytest.mark.anyio
+async def test_a_box_ordered_apart_is_tried_again_when_modal_is_in_distress() -> None:
+    maker = Maker()
+    maker.errors = [Throttled("slow down"), ModalError("it rains")]
+    async with pool_of(Maker(), floor=0, bucket=Bucket(rate=1000, burst=9)) as pool:
+        await pool.claim_apart(maker, 10)
+        assert maker.asked == 3

@@ -61,6 +61,7 @@ def options_of(server: LoopbackModal, **changes: Any) -> ModalOptions:
         create_rate=50.0,
         create_burst=20,
         budget=10.0,
+        longest_run=60.0,
     )
     return replace(usual, **changes)
 

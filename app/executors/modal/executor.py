@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -33,7 +34,8 @@ from app.executors.modal.sandbox import ModalSandbox
 log = logging.getLogger(__name__)
 
 _OVERHEAD = 128 * MIB  # of a box beside the program: the supervisor, and what is on its way
-_SPARE_LIFE = 60  # s that a box has left when it retires, for the run that claims it last
+_SPARE_LIFE = 60  # s that a box has beside its age and its run, for what is between them
+_LONGEST_LIFE = 24 * 3600  # s; Modal allows no more
 _LAST_CREATE = 5.0  # s that a stopping server waits for boxes that are being made
 _VERSION_LENGTH = 100
 _ASK = """
@@ -63,6 +65,8 @@ class ModalOptions:
     create_burst: int
     budget: float
     """How long a run may wait for a box."""
+    longest_run: float
+    """How long the longest run goes on that may be asked for."""
 
 
 class ModalExecutor:
@@ -135,7 +139,7 @@ class ModalExecutor:
         return ExecutorState(
             counts_exactly=False,
             problem=None if self._account else self._reason,
-            retry_after=self._pool.busy_for() if self._pool else None,
+            retry_after=self._pool.busy_for(self._options.budget) if self._pool else None,
             pool=self._pool.figures() if self._pool else None,
         )
 
@@ -206,12 +210,12 @@ class ModalExecutor:
             scope.shield = False
 
     async def _claim(self, limits: Limits) -> Box:
-        if self._pool is None or self._account is None:
+        if self._pool is None:
             raise NoBox(f"Modal: no sandbox: {self._reason}")
         if limits.memory <= self._usual.memory:
             return await self._pool.claim(self._options.budget)
-        # Larger than what is kept ready: made for this run alone.
-        return await self._create(limits)
+        # Larger than what is kept ready.
+        return await self._pool.claim_apart(partial(self._create, limits), self._options.budget)
 
     def _release(self, box: Box) -> None:
         assert self._tasks is not None  # noqa: S101 - boxes come from its tasks
@@ -224,10 +228,12 @@ class ModalExecutor:
         account = self._account
         if account is None:
             raise NoBox(f"Modal: no sandbox: {self._reason}")
+        # Whoever claims it, as late as may be, has to have ended before it does.
+        lifetime = self._options.box_age + _SPARE_LIFE + self._options.longest_run
         size = BoxSize(
             memory=limits.memory + _OVERHEAD,
             cpu=self._options.cpu,
-            lifetime=round(self._options.box_age) + _SPARE_LIFE + round(limits.wall_time),
+            lifetime=min(math.ceil(lifetime), _LONGEST_LIFE),
         )
         # Shielded: a box that was created must come to be known.
         with anyio.CancelScope(shield=True) as scope:

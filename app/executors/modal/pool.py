@@ -5,6 +5,9 @@ Boxes are created by tasks of the pool alone, never by those who wait: a run tha
 while its box is being created leaves a box for the next run, not an orphan. How many are kept
 ready follows demand: as many as are claimed in the time that it takes to create one (Little's
 law), between a floor and a ceiling. A box is retired well before its own lifetime ends.
+
+A run that none of these is large enough for has a box made for itself, by a task of the pool too.
+Being too fast for Modal is no failure: it is the bucket's matter, and who waits goes on waiting.
 """
 
 import logging
@@ -21,6 +24,7 @@ import anyio.abc
 from app.domain.errors import ExecutorError
 from app.domain.ports import PoolFigures
 from app.executors.modal.box import Box
+from app.executors.modal.breaker import Breaker
 from app.executors.modal.bucket import Bucket
 from app.executors.modal.errors import NoBox, Throttled
 
@@ -32,7 +36,8 @@ _TEND_EVERY = 1.0  # s between two looks at ages and demand
 _JITTER = 0.1  # of the age at which boxes retire, so that they do not all retire at once
 _MOST_STARTING = 24  # creates at a time: enough for 8 a second when each takes 3 s
 _FIRST_LATENCY = 2.5  # s that a create takes, before one has been seen
-_PAUSES = (1.0, 2.0, 5.0, 15.0, 30.0)  # s between creates that fail one after another
+
+Create = Callable[[], Awaitable[Box]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,12 +46,21 @@ class _Ready:
     retires: float
 
 
+@dataclass(slots=True, kw_only=True)
+class _Order:
+    """A box that one run alone waits for."""
+
+    made: anyio.Event
+    box: Box | None = None
+    is_wanted: bool = True
+
+
 class Pool:
     """Made by `open_pool`."""
 
     def __init__(  # noqa: PLR0913 - all that a pool is made from
         self,
-        create: Callable[[], Awaitable[Box]],
+        create: Create,
         tasks: anyio.abc.TaskGroup,
         *,
         floor: int,
@@ -58,9 +72,8 @@ class Pool:
         self._floor, self._ceiling, self._age = floor, ceiling, age
         self._ready: deque[_Ready] = deque()
         self._waiting: deque[anyio.Event] = deque()
-        self._renewed = anyio.Event()
+        self._breaker = Breaker()
         self._starting = 0
-        self._failures = 0
         self._claims = self._warm = 0
         self._arrivals = 0
         self._rate = 0.0  # claims a second
@@ -90,11 +103,35 @@ class Pool:
                     raise
                 if box := self._take():
                     return box
-        raise NoBox(f"Modal: no sandbox was ready within {budget:g} s")
+        raise self._no_box(budget)
 
-    def busy_for(self) -> float | None:
-        """Return in how many seconds to try again when runs had better not be accepted."""
-        return self._pause() if self._is_broken else None
+    async def claim_apart(self, create: Create, budget: float) -> Box:
+        """Have a box made for one run alone; the caller must end it.
+
+        Raises:
+            NoBox: it was not there within `budget` seconds.
+        """
+        self._claims += 1
+        order = _Order(made=anyio.Event())
+        self._tasks.start_soon(self._fulfil, order, create)
+        try:
+            with anyio.move_on_after(budget):
+                await order.made.wait()
+            if order.box is None:
+                raise self._no_box(budget)
+            box, order.box = order.box, None
+            return box
+        finally:
+            order.is_wanted = False
+            if order.box is not None:
+                self._tasks.start_soon(order.box.end)
+
+    def busy_for(self, budget: float) -> float | None:
+        """Return in how many seconds to try again when a run would wait in vain for so long."""
+        if self._is_broken:
+            return self._breaker.pause
+        wait = self._bucket.wait_for(len(self._waiting) + 1)
+        return wait - budget if wait > budget and not self._ready else None
 
     def figures(self) -> PoolFigures:
         """Look at the pool."""
@@ -121,9 +158,7 @@ class Pool:
 
     async def renew(self) -> None:
         """End the boxes that are ready and make others, without waiting for what went wrong."""
-        self._failures = 0
-        self._renewed.set()
-        self._renewed = anyio.Event()
+        self._breaker.went_well()
         await self.drain()
         self._fill()
 
@@ -135,11 +170,15 @@ class Pool:
 
     @property
     def _is_broken(self) -> bool:
-        return self._failures >= len(_PAUSES) and not self._ready
+        return self._breaker.is_open and not self._ready
+
+    @property
+    def _latency(self) -> float:
+        return _rank(sorted(self._latencies), 0.5) or _FIRST_LATENCY
 
     @property
     def _target(self) -> int:
-        expected = self._rate * (_rank(sorted(self._latencies), 0.5) or _FIRST_LATENCY)
+        expected = self._rate * self._latency
         return max(self._floor, min(self._ceiling, math.ceil(expected * _HEADROOM)))
 
     def _take(self) -> Box | None:
@@ -170,25 +209,42 @@ class Pool:
 
     async def _add(self) -> None:
         try:
-            if self._failures:
-                with anyio.move_on_after(self._pause()):
-                    await self._renewed.wait()
-            await self._bucket.take()
-            began = anyio.current_time()
-            box = await self._create()
-        except Throttled as error:
-            self._bucket.was_refused()
-            self._failed(error)
-        except ExecutorError as error:
-            self._failed(error)
-        else:
-            self._latencies.append(anyio.current_time() - began)
-            self._bucket.went_well()
-            self._failures = 0
-            self._offer(box)
+            if (box := await self._make(self._create, await self._permission())) is not None:
+                self._offer(box)
         finally:
             self._starting -= 1
         self._fill()
+
+    async def _fulfil(self, order: _Order, create: Create) -> None:
+        while order.is_wanted:
+            permission = await self._permission()
+            if order.is_wanted and (box := await self._make(create, permission)) is not None:
+                order.box = box
+                order.made.set()
+                break
+        if order.box is not None and not order.is_wanted:
+            await order.box.end()
+
+    async def _permission(self) -> int:
+        await self._breaker.wait()
+        return await self._bucket.take()
+
+    async def _make(self, create: Create, permission: int) -> Box | None:
+        began = anyio.current_time()
+        try:
+            box = await create()
+        except Throttled as error:
+            self._bucket.was_refused(permission)
+            log.warning("sandboxes are made slower", extra={"reason": str(error)})
+            return None
+        except ExecutorError as error:
+            self._breaker.failed(str(error), began=began)
+            log.warning("no sandbox", extra={"reason": str(error)})
+            return None
+        self._latencies.append(anyio.current_time() - began)
+        self._bucket.went_well()
+        self._breaker.went_well()
+        return box
 
     def _offer(self, box: Box) -> None:
         age = self._age * (1 - _JITTER * random.random())  # noqa: S311 - no secret
@@ -206,17 +262,14 @@ class Pool:
         elif self._ready:
             self._wake()
 
-    def _failed(self, error: ExecutorError) -> None:
-        self._failures += 1
-        log.warning("no sandbox", extra={"reason": str(error), "failures": self._failures})
-
-    def _pause(self) -> float:
-        return _PAUSES[min(self._failures, len(_PAUSES)) - 1]
+    def _no_box(self, budget: float) -> NoBox:
+        reason = f": {self._breaker.reason}" if self._breaker.reason else ""
+        return NoBox(f"Modal: no sandbox was ready within {budget:g} s{reason}")
 
 
 @asynccontextmanager
 async def open_pool(
-    create: Callable[[], Awaitable[Box]], *, floor: int, ceiling: int, age: float, bucket: Bucket
+    create: Create, *, floor: int, ceiling: int, age: float, bucket: Bucket
 ) -> AsyncIterator[Pool]:
     """Keep boxes ready; end those that are left on leaving."""
     async with AsyncExitStack() as resources:
