@@ -52,7 +52,10 @@ class _Order:
 
     made: anyio.Event
     box: Box | None = None
-    is_wanted: bool = True
+    given_up: bool = False
+
+    def is_wanted(self) -> bool:
+        return not self.given_up
 
 
 class Pool:
@@ -122,7 +125,7 @@ class Pool:
             box, order.box = order.box, None
             return box
         finally:
-            order.is_wanted = False
+            order.given_up = True
             if order.box is not None:
                 self._tasks.start_soon(order.box.end)
 
@@ -216,13 +219,13 @@ class Pool:
         self._fill()
 
     async def _fulfil(self, order: _Order, create: Create) -> None:
-        while order.is_wanted:
+        while order.is_wanted():
             permission = await self._permission()
-            if order.is_wanted and (box := await self._make(create, permission)) is not None:
+            if order.is_wanted() and (box := await self._make(create, permission)) is not None:
                 order.box = box
                 order.made.set()
                 break
-        if order.box is not None and not order.is_wanted:
+        if order.box is not None and not order.is_wanted():
             await order.box.end()
 
     async def _permission(self) -> int:

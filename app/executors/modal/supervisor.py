@@ -130,8 +130,8 @@ class Census:
         memory, ticks = 0, 0
         for pid in processes():
             try:
-                with open(f"/proc/{pid}/stat") as file:
-                    fields = file.read().rpartition(")")[2].split()
+                with open(f"/proc/{pid}/stat", "rb") as file:
+                    fields = file.read().rpartition(b")")[2].split()
             except OSError:
                 continue
             ticks += sum(map(int, fields[11:15]))
@@ -220,8 +220,8 @@ def descendants(root: int) -> "set[int]":
     parents = {}
     for name in os.listdir("/proc"):
         try:
-            with open(f"/proc/{name}/stat") as file:
-                parents[int(name)] = int(file.read().rpartition(")")[2].split()[1])
+            with open(f"/proc/{name}/stat", "rb") as file:
+                parents[int(name)] = int(file.read().rpartition(b")")[2].split()[1])
         except (OSError, ValueError):
             continue
     found: set[int] = set()
