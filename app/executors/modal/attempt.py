@@ -14,6 +14,7 @@ from app.domain.limits import Limits
 from app.domain.ports import Emit
 from app.executors.modal.account import BoxSize
 from app.executors.modal.box import Box
+from app.executors.modal.errors import Lost
 from app.executors.modal.frames import Frame, Kind
 from app.executors.modal.product import Product
 from app.executors.modal.typist import Typist
@@ -72,11 +73,15 @@ class Attempt:
     async def _follow(self, box: Box) -> Exit:
         with anyio.move_on_after(self._limits.wall_time + _GRACE) as patience:
             async for frame in box.frames():
+                left = patience.deadline - anyio.current_time()
+                # That whoever takes the output is slow says nothing of the supervisor.
+                patience.deadline = math.inf
                 if (end := await self._take(frame)) is not None:
                     return _priced(end, box.size)
+                patience.deadline = anyio.current_time() + left
         if patience.cancelled_caught:
-            # The supervisor should have; our own clock is the second that watches.
-            return Exit(kill_reason=KillReason.WALL_TIME)
+            # It would have ended the program by then: that we heard nothing is no verdict.
+            raise Lost("Modal: the supervisor fell silent")
         return Exit(oom_killed=await box.ran_out_of_memory())
 
     async def _take(self, frame: Frame) -> Exit | None:
