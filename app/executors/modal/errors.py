@@ -4,14 +4,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import grpclib
 import modal.exception as theirs
 
 from app.domain.errors import ExecutorError
 
 # Modal names the token that it refuses; neither half of one is anybody's business.
-_TOKEN = re.compile(r"\b(a[ks]-)[A-Za-z0-9_-]+")
-_THEIRS = (theirs.Error, grpclib.GRPCError, OSError, ValueError, TimeoutError)
+_TOKEN = re.compile(r"\b(a[ks]-)[^\s\"',;:)}\]]+")
 
 
 class ModalError(ExecutorError):
@@ -46,17 +44,18 @@ class NoBox(ModalError):
 def translated(doing: str) -> Iterator[None]:
     """Turn what Modal's client raises into a `ModalError` that says what we were doing.
 
-    The client raises its own errors, errors of gRPC and of the operating system, and bare
-    ValueErrors from streams.
+    The client raises its own errors, errors of gRPC, HTTP/2 and the operating system, and bare
+    ones: so whatever it raises is taken for its failure.
     """
     try:
         yield
-    except ModalError:
+    except ExecutorError:
         raise
-    except _THEIRS as error:
-        kind = _kind(error)
-        detail = _TOKEN.sub(r"\1…", str(error)) or type(error).__name__
-        raise kind(f"Modal: {doing}: {detail}") from error
+    except Exception as error:  # noqa: BLE001 - see above
+        said = str(error) or type(error).__name__
+        detail = _TOKEN.sub(r"\1…", said)
+        # A log with a traceback shows the cause as well, so one with a token in it stays here.
+        raise _kind(error)(f"Modal: {doing}: {detail}") from (error if detail == said else None)
 
 
 def _kind(error: BaseException) -> type[ModalError]:

@@ -1,7 +1,8 @@
 """What a supervisor reports, read in a task of its own; `calls.py` says why."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Self
 
 import anyio
@@ -39,14 +40,20 @@ class Reading(AsyncIterator[Frame]):
         await let_go(self._task)
 
     async def _read(self, output: AsyncIterator[bytes]) -> None:
-        decoder = Decoder()
         with self._found:
             try:
-                with translated("read the output"):
-                    async for chunk in output:
-                        for frame in decoder.feed(chunk):
-                            await self._found.send(frame)
+                async with aclosing(_frames_in(output)) as frames:
+                    async for frame in frames:
+                        await self._found.send(frame)
             except anyio.BrokenResourceError:
                 pass  # closed
             except ExecutorError as error:
                 self._error = error
+
+
+async def _frames_in(output: AsyncIterator[bytes]) -> AsyncGenerator[Frame, None]:
+    decoder = Decoder()
+    with translated("read the output"):
+        async for chunk in output:
+            for frame in decoder.feed(chunk):
+                yield frame
