@@ -49,7 +49,8 @@ def settings_of(server: LoopbackModal, **changes: object) -> Settings:
 async def test_doctor_tries_the_token_the_image_and_a_box(loopback: LoopbackModal) -> None:
     await publish(token_of(loopback), server=loopback.url, recipe=RECIPE)
     checks = await examine(token_of(loopback), server=loopback.url, recipe=RECIPE)
-    assert [check.name.split()[1] for check in checks] == ["token", "workspace", "app", "sandbox"]
+    names = ["token", "workspace", "app", "image", "create", "exec"]
+    assert [check.name.split()[1] for check in checks] == names
     assert all(check.passed for check in checks)
     for box in loopback.state.boxes.values():
         await box.ended.wait()
@@ -59,7 +60,14 @@ async def test_doctor_tries_the_token_the_image_and_a_box(loopback: LoopbackModa
     ("break_it", "names", "remedy"),
     [
         (lambda server: server.revoke(server.token), "modal token", "check the token"),
-        (lambda _: None, "modal app", "greenroom modal build"),
+        (lambda _: None, "modal image", "greenroom modal build"),
+        (
+            lambda server: server.faults.set(
+                "AppGetOrCreate", status=Code.PERMISSION_DENIED, times=None
+            ),
+            "modal app",
+            "give the token the right",
+        ),
     ],
 )
 async def test_doctor_stops_at_what_is_missing_and_says_what_to_do(
@@ -78,7 +86,7 @@ async def test_doctor_says_when_no_box_can_be_made(loopback: LoopbackModal) -> N
     loopback.faults.set("SandboxCreateV2", status=Code.PERMISSION_DENIED, times=None)
     *_, last = await examine(token_of(loopback), server=loopback.url, recipe=RECIPE)
     assert not last.passed
-    assert last.name == "modal sandbox and supervisor"
+    assert last.name == "modal create"
 
 
 async def test_the_image_is_built_under_the_name_that_servers_look_for(
@@ -136,6 +144,7 @@ async def test_the_whole_service_runs_on_a_modal_of_this_machine(
             while services.executions.executor.state().pool is None:  # noqa: ASYNC110
                 await anyio.sleep(0.01)
         assert services.executions.executor.name == "modal"
+    assert "modal: workspace loopback token loopback token ok" in caplog.text
     assert secret.get_secret_value() not in caplog.text
     assert secret.get_secret_value() not in repr(settings)
     assert secret.get_secret_value().encode() not in (tmp_path / "greenroom.db").read_bytes()

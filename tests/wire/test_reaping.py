@@ -86,6 +86,30 @@ async def test_without_modal_a_server_ends_nothing(loopback: LoopbackModal) -> N
         assert left in running(loopback)
 
 
+async def test_a_box_that_cannot_be_ended_does_not_save_the_others(
+    loopback: LoopbackModal,
+) -> None:
+    ledger = Ledger(lives={"dead": datetime.now(UTC) - LONG_AGO})
+    async with executor_on(loopback, registry=ledger) as executor:
+        left = await leave(executor, "dead", 3)
+        loopback.faults.set("SandboxTerminateV2", status=Code.NOT_FOUND, times=1)
+        assert await reap(executor) == 2
+        assert await reap(executor) == 1
+        for id in left:
+            await loopback.state.boxes[id].ended.wait()
+
+
+async def test_a_list_that_never_comes_is_not_waited_for(
+    loopback: LoopbackModal, pinned: pytest.MonkeyPatch
+) -> None:
+    pinned.setattr("app.executors.modal.account.LIST_TIMEOUT", 0.2)
+    ledger = Ledger(lives={"dead": datetime.now(UTC) - LONG_AGO})
+    async with executor_on(loopback, registry=ledger) as executor:
+        loopback.faults.set("SandboxListV2", delay=600.0, times=None)
+        with anyio.fail_after(20):
+            assert await reap(executor) == 0
+
+
 async def test_a_server_is_known_before_its_first_box_is_there(loopback: LoopbackModal) -> None:
     ledger = Ledger()
     async with executor_on(loopback, registry=ledger) as executor:

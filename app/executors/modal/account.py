@@ -8,7 +8,7 @@ process: the supervisor's report, the end of its output and our own clock decide
 
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -17,11 +17,12 @@ import modal
 
 from app.executors.modal.calls import within
 from app.executors.modal.credentials import Token
-from app.executors.modal.errors import Unauthorized, translated
-from app.executors.modal.private import result_status, workspace
+from app.executors.modal.errors import ModalError, translated
+from app.executors.modal.private import Identity, identity, result_status
 
 CONNECT_TIMEOUT = 5.0  # s
 CALL_TIMEOUT = 10.0  # s; control plane calls take a tenth of that
+LIST_TIMEOUT = 60.0  # s; a list comes in pages
 CREATE_TIMEOUT = 90.0  # s; a cold start took 22 s at the 99th percentile in public measurements
 # Below this level these write the headers of each call, and one of them is the token.
 _TALKATIVE = ("hpack", "hyperframe", "h2", "grpclib")
@@ -43,10 +44,10 @@ class Account:
     """One token's connection; boxes keep the account that made them until they end."""
 
     def __init__(
-        self, client: modal.Client, app: modal.App, image: modal.Image, workspace: str
+        self, client: modal.Client, app: modal.App, image: modal.Image, identity: Identity
     ) -> None:
         self._client, self._app, self._image = client, app, image
-        self.workspace = workspace
+        self.identity = identity
         self._boxes = 0
         self._idle = anyio.Event()
         self._idle.set()
@@ -98,15 +99,17 @@ class Account:
             )
             return found
 
-    async def boxes(self, tags: Mapping[str, str]) -> AsyncIterator[modal.Sandbox]:
+    async def boxes(self, tags: Mapping[str, str]) -> list[modal.Sandbox]:
         """List the running boxes of our app that have these tags."""
         with translated("list sandboxes"):
-            listed = modal.Sandbox.list.aio(
-                app_id=self._app.app_id, tags=dict(tags), client=self._client
-            )
-            async with aclosing(listed):
-                async for sandbox in listed:
-                    yield sandbox
+            return await within(LIST_TIMEOUT, self._listed(tags))
+
+    async def _listed(self, tags: Mapping[str, str]) -> list[modal.Sandbox]:
+        listed = modal.Sandbox.list.aio(
+            app_id=self._app.app_id, tags=dict(tags), client=self._client
+        )
+        async with aclosing(listed):
+            return [sandbox async for sandbox in listed]
 
     async def hello(self) -> None:
         """Ask whether the token is still good."""
@@ -129,18 +132,29 @@ async def connect(token: Token, *, server: str, app: str, image: str) -> Account
     """
     client = await open_client(token, server=server)
     try:
-        with translated(f"look up the app {app}"):
-            found = await within(
-                CALL_TIMEOUT, modal.App.lookup.aio(app, client=client, create_if_missing=True)
-            )
-        with translated(f"look up the image {image} (`greenroom modal build` makes it)"):
-            # A named image is never built by this: it is looked up, or missing.
-            named = await within(CALL_TIMEOUT, modal.Image.from_name(image).build.aio(found))
+        found = await find_app(client, app)
+        named = await find_image(found, image)
+        return Account(client, found, named, await identity_of(client))
     except BaseException:
         with anyio.CancelScope(shield=True):
             await client.close.aio()
         raise
-    return Account(client, found, named, await workspace_of(client))
+
+
+async def find_app(client: modal.Client, name: str) -> modal.App:
+    """Look the app up that boxes belong to, and make it where there is none."""
+    with translated(f"look up the app {name}"):
+        found: modal.App = await within(
+            CALL_TIMEOUT, modal.App.lookup.aio(name, client=client, create_if_missing=True)
+        )
+        return found
+
+
+async def find_image(app: modal.App, name: str) -> modal.Image:
+    """Look the image up that boxes are made from; one with a name is never built by this."""
+    with translated(f"look up the image {name} (`greenroom modal build` makes it)"):
+        named: modal.Image = await within(CALL_TIMEOUT, modal.Image.from_name(name).build.aio(app))
+        return named
 
 
 async def open_client(token: Token, *, server: str) -> modal.Client:
@@ -165,13 +179,14 @@ async def open_client(token: Token, *, server: str) -> modal.Client:
     return client
 
 
-async def workspace_of(client: modal.Client) -> str:
-    """Return the workspace that a token belongs to, or a dash where it may not be asked."""
+async def identity_of(client: modal.Client) -> Identity:
+    """Return whose token it is; nothing depends on it, so what cannot be asked is a dash."""
     try:
-        with translated("ask for the workspace"):
-            return await within(CALL_TIMEOUT, workspace.aio(client))
-    except Unauthorized:
-        return "-"
+        with translated("ask whose token it is"):
+            found: Identity = await within(CALL_TIMEOUT, identity.aio(client))
+            return found
+    except ModalError:
+        return Identity()
 
 
 async def status_of(sandbox: modal.Sandbox) -> int | None:

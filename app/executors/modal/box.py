@@ -120,18 +120,18 @@ class Box:
 
 
 async def open_box(account: Account, size: BoxSize, tags: Mapping[str, str]) -> Box:
-    """Create a box, start the supervisor and wait until it is ready."""
+    """Create a box with a supervisor that is ready."""
     # From now on: an account that others have left must not hang up before the box is there.
     account.box_began()
     try:
-        return await _open_box(account, size, tags)
+        return await supervise(account, await account.create(size, tags), size)
     except BaseException:
         account.box_ended()
         raise
 
 
-async def _open_box(account: Account, size: BoxSize, tags: Mapping[str, str]) -> Box:
-    sandbox = await account.create(size, tags)
+async def supervise(account: Account, sandbox: modal.Sandbox, size: BoxSize) -> Box:
+    """Start the supervisor in a sandbox, and wait until it is ready; otherwise end the sandbox."""
     reading = None
     try:
         with translated("start the supervisor"):

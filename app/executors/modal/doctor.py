@@ -7,8 +7,15 @@ from typing import TypeVar
 
 from app.domain.errors import Check
 from app.domain.limits import MIB
-from app.executors.modal.account import BoxSize, connect, open_client, workspace_of
-from app.executors.modal.box import open_box
+from app.executors.modal.account import (
+    Account,
+    BoxSize,
+    find_app,
+    find_image,
+    identity_of,
+    open_client,
+)
+from app.executors.modal.box import supervise
 from app.executors.modal.credentials import WHERE, Token
 from app.executors.modal.errors import ModalError
 from app.executors.modal.images import APP, Recipe
@@ -38,7 +45,7 @@ class _Stopwatch:
 
 
 async def examine(token: Token, *, server: str, recipe: Recipe) -> list[Check]:
-    """Verify the token, look up the image, create a box and start the supervisor in it."""
+    """Verify the token, look up app and image, create a box and start the supervisor in it."""
     watch = _Stopwatch()
     try:
         async with AsyncExitStack() as resources:
@@ -54,17 +61,25 @@ async def _examine(
     remedy = f"check the token in .env and the network; {WHERE}"
     client = await watch.time("modal token", open_client(token, server=server), remedy)
     resources.push_async_callback(client.close.aio)
-    workspace = await workspace_of(client)
-    watch.checks.append(Check(name="modal workspace", passed=True, detail=workspace))
-    account = await watch.time(
-        f"modal app {APP} and image {recipe.name}",
-        connect(token, server=server, app=APP, image=recipe.name),
-        "run `greenroom modal build`",
+    identity = await identity_of(client)
+    owner = f"{identity.workspace}, token {identity.token}"
+    watch.checks.append(Check(name="modal workspace", passed=True, detail=owner))
+    app = await watch.time(
+        f"modal app {APP}", find_app(client, APP), "give the token the right to make apps"
     )
-    resources.push_async_callback(account.close)
+    image = await watch.time(
+        f"modal image {recipe.name}", find_image(app, recipe.name), "run `greenroom modal build`"
+    )
+    account = Account(client, app, image, identity)
+    account.box_began()
+    sandbox = await watch.time(
+        "modal create",
+        account.create(_SIZE, {"service": "greenroom-doctor"}),
+        "look at the limits of your plan, and at https://status.modal.com",
+    )
     box = await watch.time(
-        "modal sandbox and supervisor",
-        open_box(account, _SIZE, {"service": "greenroom-doctor"}),
-        "look at https://modal.com/apps and at Modal's status page",
+        "modal exec",
+        supervise(account, sandbox, _SIZE),
+        "look at https://modal.com/apps; `greenroom modal build` makes the image anew",
     )
     resources.push_async_callback(box.end)

@@ -5,7 +5,7 @@ fails on upgrade, so that each line here is looked at again.
 
 * The status of a result tells an out-of-memory kill (10) from an eviction (9, 8, 7); the public
   `returncode` is 137 for both and for our own terminate.
-* The workspace's name makes the start-up line worth reading.
+* The names of workspace and token make the start-up line worth reading.
 * The ids of a process, and reading its output again from the start, let another server take over
   a run whose server has died.
 """
@@ -38,6 +38,14 @@ class ProcessIds:
     exec: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Whose token it is: names, for people."""
+
+    workspace: str = "-"
+    token: str = "-"  # noqa: S105 - a name
+
+
 def require_tried_version() -> None:
     """Make sure that the client is the one that was tried.
 
@@ -57,9 +65,9 @@ async def _result_status(sandbox: _Sandbox) -> int | None:
     return result.status if result is not None and result.status else None
 
 
-async def _workspace(client: _Client) -> str:
+async def _identity(client: _Client) -> Identity:
     answer = await client._stub.TokenInfoGet(api_pb2.TokenInfoGetRequest())
-    return str(answer.workspace_name)
+    return Identity(workspace=answer.workspace_name or "-", token=answer.token_name or "-")
 
 
 async def _output_again(sandbox: _Sandbox, task: str, exec: str) -> AsyncGenerator[bytes, None]:
@@ -69,7 +77,7 @@ async def _output_again(sandbox: _Sandbox, task: str, exec: str) -> AsyncGenerat
 
 
 result_status = synchronize_api(_result_status)
-workspace = synchronize_api(_workspace)
+identity = synchronize_api(_identity)
 output_again = synchronize_api(_output_again)
 
 

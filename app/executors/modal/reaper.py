@@ -20,6 +20,7 @@ import modal
 
 from app.domain.ports import Placement
 from app.executors.modal.account import Account, end
+from app.executors.modal.errors import ModalError
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class Replica:
         try:
             for owner in await self._dead():
                 tags = {"service": SERVICE, "owner": owner}
-                for box in [box async for box in account.boxes(tags)]:
+                for box in await account.boxes(tags):
                     count += await self._end(box)
         except Exception:
             # Whatever it was: who is not known to be dead may live.
@@ -97,7 +98,12 @@ class Replica:
             placements = await self._registry.placements()
         if any(placement.get("sandbox") == box.object_id for placement in placements):
             return False
-        await end(box)
+        try:
+            await end(box)
+        except ModalError as error:
+            # It may have ended by itself; the others are to be ended all the same.
+            log.warning("modal: a sandbox not ended", extra={"reason": str(error)})
+            return False
         return True
 
     async def _say(self, until: datetime) -> None:
