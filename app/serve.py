@@ -12,7 +12,6 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 import uvicorn
-from pydantic import ValidationError
 
 from app.api.context import Services
 from app.connections import Http, WebSocket
@@ -247,23 +246,29 @@ async def _obey_signals(
     server: _Obedient, executor: Executor, *, task_status: anyio.abc.TaskStatus[None]
 ) -> None:
     wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    with anyio.open_signal_receiver(*wanted) as signals:
-        task_status.started()
-        async for received in signals:
-            if received is signal.SIGHUP:
-                await _rotate(executor)
-            else:
-                server.obey()
+    turn = anyio.Lock()
+    async with anyio.create_task_group() as rotations:
+        with anyio.open_signal_receiver(*wanted) as signals:
+            task_status.started()
+            async for received in signals:
+                if received is signal.SIGHUP:
+                    # Beside: who wants to stop does not wait until Modal has answered.
+                    rotations.start_soon(_rotate, executor, turn)
+                else:
+                    server.obey()
 
 
-async def _rotate(executor: Executor) -> None:
+async def _rotate(executor: Executor, turn: anyio.Lock) -> None:
     """Read the Modal token again; one that does not work changes nothing."""
     if not isinstance(executor, Rotating):
         log.info("SIGHUP: there is no token to read again")
         return
     try:
-        token = modal_token(await anyio.to_thread.run_sync(Settings))
-        if token is not None:
-            await executor.rotate(token)
-    except (BadToken, ExecutorError, ValidationError) as error:
+        async with turn:
+            token = modal_token(await anyio.to_thread.run_sync(Settings))
+            if token is None:
+                log.warning("SIGHUP: there is no Modal token in .env; the old one stays")
+            else:
+                await executor.rotate(token)
+    except (BadToken, ExecutorError, ValueError, OSError) as error:
         log.error("the token stays as it was", extra={"reason": str(error)})  # noqa: TRY400

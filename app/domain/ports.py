@@ -125,11 +125,18 @@ class Executor(Protocol):
         """
 
     async def reattach(
-        self, placement: Placement, limits: Limits, emit: Emit, *, skip: Mapping[Stream, int]
+        self,
+        placement: Placement,
+        limits: Limits,
+        emit: Emit,
+        *,
+        skip: Mapping[Stream, int],
+        placed: Placed | None = None,
     ) -> Exit | None:
         """Follow a program that another process started to its end, and report the facts.
 
-        `skip` says how many bytes of each stream are known already, and are not emitted again.
+        `skip` says how many bytes of each stream are known already, and are not emitted again;
+        `placed` is as for `sandbox`.
         None when nothing is left to be found, and nothing was emitted.
 
         Raises:

@@ -166,7 +166,11 @@ class Live:
 
     async def _reattach(self, adopted: Adopted) -> Exit:
         end = await self._means.executor.reattach(
-            adopted.placement, self.execution.limits, self._emit, skip=adopted.stored
+            adopted.placement,
+            self.execution.limits,
+            self._emit,
+            skip=adopted.stored,
+            placed=self._place,
         )
         if end is None:
             raise EndUnknownError

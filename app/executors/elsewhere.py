@@ -37,8 +37,14 @@ class ElsewhereExecutor:
         yield  # a generator, although it never gets here
 
     async def reattach(
-        self, placement: Placement, limits: Limits, emit: Emit, *, skip: Mapping[Stream, int]
+        self,
+        placement: Placement,
+        limits: Limits,
+        emit: Emit,
+        *,
+        skip: Mapping[Stream, int],
+        placed: Placed | None = None,
     ) -> Exit | None:
         """Find nothing."""
-        del placement, limits, emit, skip
+        del placement, limits, emit, skip, placed
         return None

@@ -79,7 +79,13 @@ class FakeExecutor:
         yield FakeSandbox(self.program)
 
     async def reattach(
-        self, placement: Placement, limits: Limits, emit: Emit, *, skip: Mapping[Stream, int]
+        self,
+        placement: Placement,
+        limits: Limits,
+        emit: Emit,
+        *,
+        skip: Mapping[Stream, int],
+        placed: Placed | None = None,
     ) -> Exit | None:
-        del placement, limits, emit, skip
+        del placement, limits, emit, skip, placed
         return None

@@ -97,3 +97,18 @@ async def test_a_token_stays_where_it_was_written(
         assert secret not in "\n".join(server.log)
         assert secret not in built.stdout + built.stderr
         assert secret.encode() not in kept
+
+
+@pytest.mark.parametrize("text", ["GREENROOM_EXECUTABLES=nonsense\n", "\udcff\n", ""])
+async def test_settings_that_cannot_be_read_again_change_nothing(
+    folder: Path, modal: LoopbackModal, text: str
+) -> None:
+    (folder / ".env").write_text("".join(f"{n}={v}\n" for n, v in variables(modal).items()))
+    built = await anyio.to_thread.run_sync(lambda: greenroom("modal", "build", folder=folder))
+    assert built.returncode == 0, built.stderr
+    async with serving(folder, executor="modal") as (server, api):
+        (folder / ".env").write_bytes(text.encode(errors="surrogateescape"))
+        server.signal(signal.SIGHUP)
+        await server.says("stays")
+        assert (await api.run("print(1)"))["stdout"] == "1\n"
+        assert await server.stop() == 0

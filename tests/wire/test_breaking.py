@@ -141,6 +141,10 @@ def holdings() -> tuple[int, int]:
     return sockets, threading.active_count()
 
 
+def is_little_more(before: tuple[int, int], after: tuple[int, int]) -> bool:
+    return after[0] <= before[0] + 8 and after[1] <= before[1] + 4
+
+
 async def test_a_hundred_runs_leave_nothing_behind(loopback: LoopbackModal) -> None:
     async def some(count: int) -> None:
         for _ in range(count):
@@ -156,7 +160,10 @@ async def test_a_hundred_runs_leave_nothing_behind(loopback: LoopbackModal) -> N
 
     async with executor_on(loopback, warm_floor=4, create_rate=100.0, budget=60.0) as executor:
         before, after = await hold(4), await hold(96)
-    # A connection may just have been let go of; a hundred would not.
-    assert after[0] <= before[0] + 8
-    assert after[1] <= before[1] + 4
+        # A few connections may just be hanging up; what has leaked stays.
+        with anyio.move_on_after(30):
+            while not is_little_more(before, after):
+                await anyio.sleep(0.05)
+                after = await anyio.to_thread.run_sync(holdings)
+        assert is_little_more(before, after), (before, after)
     await loopback.end_boxes()

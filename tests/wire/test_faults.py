@@ -12,7 +12,7 @@ import pytest
 from grpclib.const import Status as Code
 
 from app.domain.errors import ExecutorError, Unavailable
-from app.domain.execution import Status
+from app.domain.execution import Output, Status
 from app.executors.modal.account import connect
 from app.executors.modal.errors import ModalError, NoBox, Throttled, Unauthorized, Unreachable
 from app.executors.modal.executor import ModalExecutor
@@ -216,6 +216,14 @@ async def test_throttled_creates_slow_the_pool_down_but_do_not_stop_it(
             assert (await run(executor, "print(1)")).outcome.status is Status.SUCCEEDED
 
 
+async def test_versions_that_cannot_be_asked_are_asked_again(loopback: LoopbackModal) -> None:
+    async with executor_on(loopback):
+        pass
+    loopback.faults.set("TaskExecStdinWrite", status=Code.INVALID_ARGUMENT, times=2)
+    async with executor_on(loopback) as executor:
+        assert executor.supports(LANGUAGES["PYTHON"]).version
+
+
 # The three hangs of Modal's client, each with an end of ours.
 
 
@@ -255,10 +263,90 @@ async def test_a_create_that_never_ends_does_not_hold_the_server_back(
 ) -> None:
     pinned.setattr("app.executors.modal.executor._LAST_CREATE", 0.2)
     with anyio.fail_after(60):
-        async with executor_on(loopback, warm_floor=0, budget=0.5) as executor:
+        async with executor_on(loopback, warm_floor=0, budget=2.0) as executor:
             loopback.faults.set("SandboxCreateV2", delay=600.0, times=None)
             with pytest.raises(NoBox):
                 await run(executor, "print(1)", memory=LIMITS.memory)
+
+
+async def test_an_output_that_falls_silent_is_no_time_limit(
+    loopback: LoopbackModal, executor: ModalExecutor, pinned: pytest.MonkeyPatch
+) -> None:
+    pinned.setattr("app.executors.modal.attempt._GRACE", 1.0)
+    # After "ready" and "started", in the head of the frame that says what it wrote.
+    loopback.faults.set("TaskExecStdioRead", after_bytes=12, delay=600.0, times=None)
+    with anyio.fail_after(60), pytest.raises(ModalError, match="silent"):
+        await run(executor, "print(1)", wall_time=1.0)
+    loopback.faults.set("TaskExecStdioRead", after_bytes=12, delay=600.0, times=1)
+    with anyio.fail_after(60):
+        ran = await run(executor, "print(1)", wall_time=1.0)
+    assert (bytes(ran.stdout), ran.outcome.status) == (b"1\n", Status.SUCCEEDED)
+
+
+async def test_who_is_slow_to_take_the_output_does_not_make_the_program_late(
+    executor: ModalExecutor, pinned: pytest.MonkeyPatch
+) -> None:
+    pinned.setattr("app.executors.modal.attempt._GRACE", 0.5)
+    heard = bytearray()
+
+    async def emit(output: Output) -> None:
+        heard.extend(output.data)
+        await anyio.sleep(2.5)
+
+    chosen = LANGUAGES["PYTHON"]
+    async with executor.sandbox(chosen, replace(LIMITS, wall_time=1.5)) as sandbox:
+        await sandbox.write({"main.py": b"print('slowly')"})
+        end = await sandbox.run(command_for(chosen), emit)
+    assert (bytes(heard), end.code, end.kill_reason) == (b"slowly\n", 0, None)
+
+
+# A Modal that does not answer when we start.
+
+
+async def test_runs_wait_a_while_for_a_modal_that_does_not_answer_yet(
+    loopback: LoopbackModal,
+) -> None:
+    async with executor_on(loopback):
+        pass
+    loopback.faults.set("ClientHello", status=Code.UNAVAILABLE, times=None)
+    options = options_of(loopback, budget=30.0)
+    async with ModalExecutor(LANGUAGES, token_of(loopback), options, LIMITS, Ledger()) as executor:
+        assert executor.state().problem
+        ran: list[Ran] = []
+
+        async def wait() -> None:
+            ran.append(await run(executor, "print(1)"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            loopback.faults.clear()
+        assert bytes(ran[0].stdout) == b"1\n"
+
+
+async def test_a_new_token_ends_the_wait_for_modal(
+    loopback: LoopbackModal, pinned: pytest.MonkeyPatch
+) -> None:
+    pinned.setattr("app.executors.modal.executor._RETRY", (600.0,))
+    async with executor_on(loopback):
+        pass
+    loopback.faults.set("ClientHello", status=Code.UNAVAILABLE, times=None)
+    options = options_of(loopback)
+    async with ModalExecutor(LANGUAGES, token_of(loopback), options, LIMITS, Ledger()) as executor:
+        loopback.faults.clear()
+        fresh = new_token()
+        loopback.accept(fresh)
+        await executor.rotate(ours(fresh))
+        assert executor.state().problem is None
+        assert (await run(executor, "print(1)")).stdout == b"1\n"
+
+
+@pytest.mark.parametrize("code", [Code.UNIMPLEMENTED, Code.UNAVAILABLE, Code.PERMISSION_DENIED])
+async def test_a_modal_that_does_not_say_whose_the_token_is_will_do(
+    loopback: LoopbackModal, code: Code
+) -> None:
+    loopback.faults.set("TokenInfoGet", status=code, times=None)
+    async with executor_on(loopback) as executor:
+        assert (await run(executor, "print(1)")).stdout == b"1\n"
 
 
 # Tokens.

@@ -315,3 +315,28 @@ async def test_who_has_lost_a_run_to_another_server_does_not_end_its_box(
     assert end is not None
     assert end.code == 7
     assert bytes(again.streams[Stream.STDOUT]) == SAID
+
+
+async def test_who_loses_a_run_that_it_took_over_does_not_end_its_box_either(
+    loopback: LoopbackModal,
+) -> None:
+    async with dying(loopback, TALK) as before, executor_on(loopback) as executor:
+        [placement] = before.placements
+        heard = Heard()
+
+        async def placed(_: Placement) -> None:
+            raise LookupError("a third server has it")
+
+        async def follow() -> None:
+            await executor.reattach(placement, LIMITS, heard.emit, skip={}, placed=placed)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(follow)
+            with anyio.fail_after(20):
+                await heard.spoke.wait()
+            tasks.cancel_scope.cancel()
+        await in_the_box(loopback, placement["sandbox"], "touch", "/box/go")
+        end, again = await take_over(executor, placement, {})
+        assert end is not None
+        assert end.code == 7
+        assert bytes(again.streams[Stream.STDOUT]) == SAID

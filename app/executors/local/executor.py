@@ -152,10 +152,16 @@ class LocalExecutor:
             yield LocalSandbox(Run(cell, limits, meter), toolchain)
 
     async def reattach(
-        self, placement: Placement, limits: Limits, emit: Emit, *, skip: Mapping[Stream, int]
+        self,
+        placement: Placement,
+        limits: Limits,
+        emit: Emit,
+        *,
+        skip: Mapping[Stream, int],
+        placed: Placed | None = None,
     ) -> Exit | None:
         """Find nothing: a cell dies with the process that started it."""
-        del placement, limits, emit, skip
+        del placement, limits, emit, skip, placed
         return None
 
     @asynccontextmanager

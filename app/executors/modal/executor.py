@@ -29,7 +29,7 @@ from app.executors.modal.images import APP, recipe_for
 from app.executors.modal.pool import Pool, open_pool
 from app.executors.modal.private import require_tried_version
 from app.executors.modal.reaper import ROUND, Registry, Replica
-from app.executors.modal.sandbox import ModalSandbox
+from app.executors.modal.sandbox import ModalSandbox, disown_if_lost
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ for id, question in json.loads(sys.argv[1]).items():
         pass
 print(json.dumps(answers))
 """
-_RETRY = (1.0, 2.0, 5.0, 15.0, 30.0)  # s between tries to reach Modal
+_RETRY = (1.0, 2.0, 5.0, 15.0, 30.0)  # s between tries of what has to succeed one day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +87,7 @@ class ModalExecutor:
         self._replica = Replica(registry)
         self._account: Account | None = None
         self._reason = "Modal has not been reached yet"
+        self._reached = anyio.Event()
         self._support: dict[str, Support] = {}
         self._pool: Pool | None = None
         self._tasks: anyio.abc.TaskGroup | None = None
@@ -151,13 +152,20 @@ class ModalExecutor:
         yield ModalSandbox(language, limits, self._claim, self._release, placed)
 
     async def reattach(
-        self, placement: Placement, limits: Limits, emit: Emit, *, skip: Mapping[Stream, int]
+        self,
+        placement: Placement,
+        limits: Limits,
+        emit: Emit,
+        *,
+        skip: Mapping[Stream, int],
+        placed: Placed | None = None,
     ) -> Exit | None:
         """Replay what the supervisor has reported since the beginning; see `Executor.reattach`.
 
         Raises:
             ModalError: it cannot be told now, or the box was lost after output was emitted.
         """
+        await self._until_reached()
         if self._account is None:
             raise Unreachable(f"Modal: no run can be found again: {self._reason}")
         attempt = Attempt(limits, emit, skip=skip)
@@ -171,6 +179,9 @@ class ModalExecutor:
             if attempt.was_seen:
                 raise
             return None
+        except BaseException:
+            await disown_if_lost(box, placed)
+            raise
         finally:
             self._release(box)
 
@@ -188,11 +199,15 @@ class ModalExecutor:
             ModalError: the new token does not work; the old one stays.
         """
         fresh = await self._connect(token)
-        old, self._account, self._token = self._account, fresh, token
-        log.info("modal: token rotated", extra={"workspace": fresh.workspace})
+        self._token = token
+        if self._account is None:
+            await self._begin(fresh)
+            return
+        old, self._account = self._account, fresh
+        _say_hello(fresh)
         if self._pool is not None:
             await self._pool.renew()
-        if old is not None and self._tasks is not None:
+        if self._tasks is not None:
             self._tasks.start_soon(_close_when_idle, old)
 
     async def _stop(self) -> None:
@@ -210,12 +225,18 @@ class ModalExecutor:
             scope.shield = False
 
     async def _claim(self, limits: Limits) -> Box:
+        await self._until_reached()
         if self._pool is None:
             raise NoBox(f"Modal: no sandbox: {self._reason}")
         if limits.memory <= self._usual.memory:
             return await self._pool.claim(self._options.budget)
         # Larger than what is kept ready.
         return await self._pool.claim_apart(partial(self._create, limits), self._options.budget)
+
+    async def _until_reached(self) -> None:
+        """Give a Modal that does not answer a while, before runs fail that wait since long."""
+        with anyio.move_on_after(self._options.budget):
+            await self._reached.wait()
 
     def _release(self, box: Box) -> None:
         assert self._tasks is not None  # noqa: S101 - boxes come from its tasks
@@ -267,20 +288,26 @@ class ModalExecutor:
 
     async def _retry(self) -> None:
         for pause in chain(_RETRY, repeat(_RETRY[-1])):
-            await anyio.sleep(pause)
+            with anyio.move_on_after(pause):
+                await self._reached.wait()
+                return
             try:
                 account = await self._connect(self._token)
             except ModalError as error:
                 self._reason = str(error)
-            else:
+                continue
+            if self._account is None:
                 await self._begin(account)
-                return
+            else:
+                await account.close()  # a new token was quicker
+            return
 
     async def _begin(self, account: Account) -> None:
         self._account = account
-        log.info("modal: token ok", extra={"workspace": account.workspace})
+        _say_hello(account)
         assert self._tasks is not None  # noqa: S101 - entered before
         await self._tasks.start(self._keep_pool)
+        self._reached.set()
         self._tasks.start_soon(self._find_versions)
 
     async def _connect(self, token: Token) -> Account:
@@ -304,13 +331,18 @@ class ModalExecutor:
             await anyio.sleep_forever()
 
     async def _find_versions(self) -> None:
-        try:
-            answers = await self._ask_versions()
-        except (ExecutorError, ValueError) as error:
-            log.warning("modal: no versions", extra={"reason": str(error)})
-            return
-        for language in self._languages.values():
-            self._support[language.id] = version_of(language, answers.get(language.id))
+        for pause in chain(_RETRY, repeat(_RETRY[-1])):
+            try:
+                answers = await self._ask_versions()
+            except (ExecutorError, ValueError) as error:
+                log.warning("modal: no versions yet", extra={"reason": str(error)})
+                await anyio.sleep(pause)
+            else:
+                self._support = {
+                    language.id: version_of(language, answers.get(language.id))
+                    for language in self._languages.values()
+                }
+                return
 
     async def _ask_versions(self) -> Mapping[str, str]:
         """Ask every language in one box what it says of its version."""
@@ -338,6 +370,10 @@ def version_of(language: Language, said: str | None) -> Support:
         return Support(reason=missing)
     found = re.search(language.version_pattern, said)
     return Support(version=" ".join(found.groups())[:_VERSION_LENGTH] if found else None)
+
+
+def _say_hello(account: Account) -> None:
+    log.info("modal: workspace %s token %s ok", account.identity.workspace, account.identity.token)
 
 
 async def _close_when_idle(account: Account) -> None:

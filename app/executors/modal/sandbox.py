@@ -81,8 +81,7 @@ class ModalSandbox:
         except ModalError:
             raise
         except BaseException:
-            if not await self._is_ours(box):
-                box.disown()
+            await disown_if_lost(box, self._placed)
             raise
         finally:
             # The supervisor has ended the program; that Modal ends the box need not be waited for.
@@ -92,16 +91,19 @@ class ModalSandbox:
         if self._placed is not None:
             await self._placed(box.placement)
 
-    async def _is_ours(self, box: Box) -> bool:
-        """Whether nobody else has taken the run over: a box that somebody follows is not ended."""
-        with anyio.move_on_after(_ASK_TIMEOUT, shield=True):
-            try:
-                await self._place(box)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is no yes
-                log.warning("modal: a sandbox is left alone", extra={"reason": repr(error)})
-                return False
-            return True
-        return False
+
+async def disown_if_lost(box: Box, placed: Placed | None) -> None:
+    """Leave a box alone, unless the run in it is surely ours: somebody else may follow it."""
+    if placed is None:
+        return
+    with anyio.move_on_after(_ASK_TIMEOUT, shield=True):
+        try:
+            await placed(box.placement)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is no yes
+            log.warning("modal: a sandbox is left alone", extra={"reason": repr(error)})
+        else:
+            return
+    box.disown()
 
 
 def encode_job(
