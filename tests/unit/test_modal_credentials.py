@@ -80,6 +80,9 @@ def test_a_token_does_not_show_itself() -> None:
         ("http://10.0.0.1:9000", True, False),
         ("http://user@127.0.0.1.evil.example", True, False),
         ("", True, False),
+        ("http://127.0.0.1:5,http://modal.example", True, False),
+        ("http://modal.example@127.0.0.1:5", True, False),
+        ("http://127.0.0.1\\@modal.example", True, False),
     ],
 )
 def test_a_token_goes_to_modal_or_where_it_was_allowed(
