@@ -52,10 +52,14 @@ def translated(doing: str) -> Iterator[None]:
     except ExecutorError:
         raise
     except Exception as error:  # noqa: BLE001 - see above
-        said = str(error) or type(error).__name__
+        said = str(error) or _nameless(error)
         detail = _TOKEN.sub(r"\1…", said)
         # A log with a traceback shows the cause as well, so one with a token in it stays here.
         raise _kind(error)(f"Modal: {doing}: {detail}") from (error if detail == said else None)
+
+
+def _nameless(error: Exception) -> str:
+    return "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
 
 
 def _kind(error: BaseException) -> type[ModalError]:
