@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Protocol
 
 from app.domain.execution import Program
@@ -137,12 +138,16 @@ def served(settings: Mapping[str, str]) -> Iterator[int]:
         with subprocess.Popen(
             [greenroom, "serve"], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
         ) as server:
+            assert server.stderr
             try:
-                assert server.stderr
-                yield _port_of(server.stderr)
+                port = _port_of(server.stderr)
+                # Each run leaves lines in the log: a pipe that nobody reads stops the server.
+                reader = Thread(target=server.stderr.read, daemon=True)
+                reader.start()
+                yield port
             finally:
                 server.terminate()
-                server.communicate(timeout=30)
+                server.wait(timeout=30)
 
 
 def _port_of(log: Iterator[str]) -> int:
