@@ -5,7 +5,7 @@ from enum import Enum
 import strawberry
 from strawberry import enum_value
 
-from app.domain.execution import Status, TimeLimit
+from app.domain.execution import LimitHit, Status, TimeLimit
 from app.languages import LanguageId as LanguageId  # noqa: PLC0414 - for others as well
 
 # Before any type uses it: modules here take it from here.
@@ -41,6 +41,18 @@ class ExecutionStatus(Enum):
 class TimeLimitKind(Enum):
     CPU = enum_value(TimeLimit.CPU, description="The CPU time of all its processes.")
     WALL = enum_value(TimeLimit.WALL, description="The clock on the wall.")
+
+
+@strawberry.enum(description="A limit that a program can reach and go on.")
+class LimitKind(Enum):
+    PROCESSES = enum_value(
+        LimitHit.PROCESSES,
+        description="It was refused a process or a thread. Seen where accounting is EXACT.",
+    )
+    DISK = enum_value(
+        LimitHit.DISK,
+        description="`/box` and `/tmp` had no room left for a byte, or for a file, at its end.",
+    )
 
 
 @strawberry.enum(description="How the history is sorted.")

@@ -7,7 +7,7 @@ import strawberry
 
 from app.api.compilation import CompilePhase
 from app.api.context import Info, Wanted
-from app.api.enums import ExecutionStatus, LanguageId, TimeLimitKind
+from app.api.enums import ExecutionStatus, LanguageId, LimitKind, TimeLimitKind
 from app.api.errors import UserError
 from app.api.events import DEFAULT_EVENTS, AfterEvent, EventType, FirstEvents, past_events
 from app.api.figures import Limits, ResourceUsage, Waiting
@@ -76,6 +76,10 @@ class Execution(Node):
     time_limit: TimeLimitKind | None = strawberry.field(
         description="Which limit stopped it, when its status is TIME_LIMIT_EXCEEDED."
     )
+    limits_hit: list[LimitKind] = strawberry.field(
+        description="Limits that it was seen to reach and that did not end it. What a sandbox "
+        "cannot see is not here: the one on Modal sees none."
+    )
     message: str | None = strawberry.field(description="What happened, when we failed.")
     subject: str | None = strawberry.field(
         description="Who ran it, as their access token says; null for an API key."
@@ -105,6 +109,7 @@ class Execution(Node):
             exit_code=outcome.exit_code,
             signal=outcome.signal,
             time_limit=None if limit is None else TimeLimitKind(limit),
+            limits_hit=[LimitKind(each) for each in sorted(outcome.limits_hit)],
             message=outcome.message,
             subject=record.subject,
             session_id=record.session_id,

@@ -53,6 +53,13 @@ class KillReason(StrEnum):
     WALL_TIME = "WALL_TIME"
 
 
+class LimitHit(StrEnum):
+    """A limit that a program can reach and go on."""
+
+    PROCESSES = "PROCESSES"
+    DISK = "DISK"
+
+
 def signal_name(number: int) -> str:
     """Name a signal; also one that this Python has no name for."""
     try:
@@ -130,6 +137,7 @@ class Exit:
     signal: str | None = None
     kill_reason: KillReason | None = None
     oom_killed: bool = False
+    limits_hit: frozenset[LimitHit] = frozenset()
     truncated: frozenset[Stream] = frozenset()
     usage: Usage | None = None
     product: tuple[File, ...] | None = None
@@ -146,6 +154,7 @@ class Outcome:
     exit_code: int | None = None
     signal: str | None = None
     time_limit: TimeLimit | None = None
+    limits_hit: frozenset[LimitHit] = frozenset()
     truncated: frozenset[Stream] = frozenset()
     usage: Usage | None = None
     message: str | None = None

@@ -26,6 +26,7 @@ def judge(end: Exit) -> Outcome:
         exit_code=end.code,
         signal=end.signal,
         time_limit=_time_limit(end) if status is Status.TIME_LIMIT_EXCEEDED else None,
+        limits_hit=end.limits_hit,
         truncated=end.truncated,
         usage=end.usage,
         message=NO_RESULT if status is Status.INFRASTRUCTURE_ERROR else None,

@@ -5,7 +5,7 @@ The numbers in the assertions are wide: two cores, shared with other tests, are 
 
 import pytest
 
-from app.domain.execution import Status, Stream, TimeLimit
+from app.domain.execution import LimitHit, Status, Stream, TimeLimit
 from tests.contract import programs
 from tests.contract.conftest import Measure
 from tests.contract.runs import Box, Result
@@ -167,3 +167,42 @@ async def test_a_full_disk_is_full_for_one_run_only(box: Box) -> None:
     await box(programs.FILL[box.language.id], disk=8 * MIB)
     result = await box(programs.FILL[box.language.id], disk=8 * MIB)
     assert int(result.text) > 7 * MIB, result
+
+
+# --- What was reached without ending the program -------------------------------------------------
+
+
+@pytest.fixture
+def telling(box: Box) -> Box:
+    if box.executor.name != "local":
+        pytest.skip("only the embedded sandbox sees which limits were reached")
+    return box
+
+
+async def test_refused_processes_are_told(telling: Box) -> None:
+    if not telling.executor.state().counts_exactly:
+        pytest.skip("without cgroups the kernel counts no refusals")
+    result = await telling(programs.SPAWN[telling.language.id], processes=24)
+    assert result.status is Status.SUCCEEDED, result
+    assert result.outcome.limits_hit == {LimitHit.PROCESSES}
+
+
+@pytest.mark.parametrize("program", [programs.FILL, programs.LITTER], ids=["bytes", "files"])
+async def test_a_full_disk_is_told(telling: Box, program: programs.Program) -> None:
+    result = await telling(program[telling.language.id], disk=8 * MIB)
+    assert result.status is Status.SUCCEEDED, result
+    assert result.outcome.limits_hit == {LimitHit.DISK}
+
+
+async def test_a_full_disk_is_told_of_a_program_that_another_limit_ended(python: Box) -> None:
+    if python.executor.name != "local":
+        pytest.skip("only the embedded sandbox sees which limits were reached")
+    source = f"{programs.FILL['PYTHON']}\nwhile True: pass"
+    result = await python(source, disk=8 * MIB, cpu_time=0.5)
+    assert result.status is Status.TIME_LIMIT_EXCEEDED, result
+    assert result.outcome.limits_hit == {LimitHit.DISK}
+
+
+async def test_who_reaches_no_limit_is_told_of_none(telling: Box) -> None:
+    result = await telling(programs.HOLD[telling.language.id], args=["1"])
+    assert result.outcome.limits_hit == frozenset(), result

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text, update
 from sqlalchemy.exc import StatementError
 
-from app.domain.execution import Outcome, Program, Status, Stream, TimeLimit, Usage
+from app.domain.execution import LimitHit, Outcome, Program, Status, Stream, TimeLimit, Usage
 from app.domain.history import Filter, Window
 from app.domain.limits import DEFAULT_LIMITS, Limits
 from app.storage.engine import Database
@@ -117,6 +117,7 @@ async def test_a_moment_without_a_zone_is_refused(store: Store) -> None:
         Outcome(status=Status.CRASHED, signal="SIGSEGV"),
         Outcome(status=Status.TIME_LIMIT_EXCEEDED, time_limit=TimeLimit.CPU),
         Outcome(status=Status.OUTPUT_LIMIT_EXCEEDED, truncated=frozenset(Stream)),
+        Outcome(status=Status.SUCCEEDED, exit_code=0, limits_hit=frozenset(LimitHit)),
         Outcome(status=Status.INFRASTRUCTURE_ERROR, message="é \x00 \n"),
     ],
     ids=lambda outcome: outcome.status.lower(),

@@ -27,6 +27,7 @@ V2_RECORD = {
     "memory.peak": "104857600\n",
     "memory.events": "low 0\nhigh 0\nmax 312\noom 2\noom_kill 1\noom_group_kill 0\n",
     "pids.max": "max\n",
+    "pids.events": "max 7\n",
     "cpu.stat": (
         "usage_usec 1234567\nuser_usec 1200000\nsystem_usec 34567\ncore_sched.force_idle_usec 0\n"
         "nr_periods 0\nnr_throttled 0\nthrottled_usec 0\nnr_bursts 0\nburst_usec 0\n"
@@ -38,6 +39,7 @@ V1_RECORD = {
     "memory.max_usage_in_bytes": "104857600\n",
     "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
     "pids.max": "max\n",
+    "pids.events": "max 7\n",
     "cpuacct.usage": "1234567890\n",
 }
 
@@ -63,6 +65,11 @@ def written(folder: Path, name: str) -> str:
 def test_a_v2_leaf_tells_what_the_kernel_counted(tmp_path: Path) -> None:
     leaf = LeafV2(fill(tmp_path, V2_RECORD))
     assert (leaf.cpu_time(), leaf.oom_kills(), leaf.peak_memory()) == (1.234567, 1, 104857600)
+    assert leaf.process_refusals() == 7
+
+
+def test_a_kernel_that_counts_no_refused_processes_has_none_to_tell(tmp_path: Path) -> None:
+    assert LeafV2(fill(tmp_path, without(V2_RECORD, "pids.events"))).process_refusals() == 0
 
 
 def test_a_v2_leaf_has_its_limits_without_swap_and_without_our_init(tmp_path: Path) -> None:
@@ -108,6 +115,7 @@ def v1_leaf(tmp_path: Path) -> LeafV1:
 def test_a_v1_leaf_tells_what_the_kernel_counted(v1_leaf: LeafV1) -> None:
     counted = (v1_leaf.cpu_time(), v1_leaf.oom_kills(), v1_leaf.peak_memory())
     assert counted == (1.23456789, 3, 104857600)
+    assert v1_leaf.process_refusals() == 7
 
 
 def test_a_v1_leaf_has_its_limits_without_swap_and_without_our_init(

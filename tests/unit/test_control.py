@@ -1,6 +1,7 @@
 """The control socket: what an init says is read as if it were hostile, and jobs arrive whole."""
 
 import array
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
@@ -122,6 +123,19 @@ async def test_an_init_that_fails_at_once_is_quoted(pair: Pair) -> None:
     theirs.sendall(record(b"E", 1, b"set not dumpable"))
     with pytest.raises(ExecutorError, match="could not set not dumpable: Operation not permitted"):
         await control.receive_ready()
+
+
+@pytest.mark.parametrize("kind", [b"X", b"?"])
+async def test_descriptors_that_nobody_asked_for_are_closed(pair: Pair, kind: bytes) -> None:
+    control, theirs = pair
+    reader, writer = os.pipe()
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [writer] * 3))]
+    theirs.sendmsg([record(kind)], rights)
+    os.close(writer)
+    with contextlib.suppress(ExecutorError):
+        await control.receive()
+    assert os.read(reader, 1) == b""  # nobody holds the other end
+    os.close(reader)
 
 
 async def test_a_job_arrives_whole_with_its_descriptors(pair: Pair) -> None:

@@ -9,6 +9,7 @@ from app.domain.execution import (
     Exit,
     File,
     KillReason,
+    LimitHit,
     Outcome,
     Status,
     Stream,
@@ -95,10 +96,15 @@ def test_every_final_status_but_none_other_is_a_verdict() -> None:
 
 def test_the_facts_go_through_unchanged() -> None:
     usage = Usage(wall_time=1.5, cpu_time=0.5, peak_memory=4096)
-    truncated = frozenset({Stream.STDERR})
-    end = Exit(signal="SIGSEGV", truncated=truncated, usage=usage)
+    truncated, hit = frozenset({Stream.STDERR}), frozenset({LimitHit.DISK})
+    end = Exit(signal="SIGSEGV", truncated=truncated, limits_hit=hit, usage=usage)
     expected = Outcome(
-        status=Status.CRASHED, signal="SIGSEGV", truncated=truncated, usage=usage, message=None
+        status=Status.CRASHED,
+        signal="SIGSEGV",
+        truncated=truncated,
+        limits_hit=hit,
+        usage=usage,
+        message=None,
     )
     assert judge(end) == expected
 

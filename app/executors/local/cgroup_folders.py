@@ -57,7 +57,11 @@ def undone_on_error(undo: Callable[[], None]) -> Iterator[None]:
 
 def field(path: Path, name: str) -> int:
     """Read one number of a file with a name and a number on each line; 0 if it is not there."""
-    for line in path.read_text().splitlines():
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        return 0
+    for line in lines:
         key, _, value = line.partition(" ")
         if key == name:
             return int(value)

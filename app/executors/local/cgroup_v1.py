@@ -57,6 +57,10 @@ class LeafV1:
         """Read the counter in memory.oom_control."""
         return field(self._memory / "memory.oom_control", "oom_kill")
 
+    def process_refusals(self) -> int:
+        """Read the counter in pids.events."""
+        return field(self._pids / "pids.events", "max")
+
     def peak_memory(self) -> int | None:
         """Read memory.max_usage_in_bytes."""
         return int((self._memory / "memory.max_usage_in_bytes").read_text())

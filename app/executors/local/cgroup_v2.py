@@ -54,6 +54,10 @@ class LeafV2:
         """Read the counter in memory.events."""
         return field(self._path / "memory.events", "oom_kill")
 
+    def process_refusals(self) -> int:
+        """Read the counter in pids.events."""
+        return field(self._path / "pids.events", "max")
+
     def peak_memory(self) -> int | None:
         """Read memory.peak."""
         with contextlib.suppress(FileNotFoundError):

@@ -37,6 +37,9 @@ class Leaf(Protocol):
     def oom_kills(self) -> int:
         """Read how many processes the kernel killed for want of memory."""
 
+    def process_refusals(self) -> int:
+        """Read how often the limit on processes refused one; 0 where the kernel does not count."""
+
     def peak_memory(self) -> int | None:
         """Read the highest use of memory, or None where the kernel is too old to know."""
 

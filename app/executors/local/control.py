@@ -122,8 +122,25 @@ class Control:
         Raises:
             ExecutorError: the cell is gone, or said something that no init of ours says.
         """
+        record, descriptor = await self.receive_with()
+        if descriptor is not None:
+            os.close(descriptor)
+        return record
+
+    async def receive_with(self) -> tuple[Record, int | None]:
+        """Wait for the next record, and a descriptor that may come with it.
+
+        Raises:
+            ExecutorError: the cell is gone, or said something that no init of ours says.
+        """
         await anyio.wait_readable(self._socket)
-        return decode(self._take()[0])
+        data, descriptor = self._take()
+        try:
+            return decode(data), descriptor
+        except ExecutorError:
+            if descriptor is not None:
+                os.close(descriptor)
+            raise
 
     async def receive_files(self, *, most: int) -> tuple[File, ...]:
         """Receive the files that an init sends after its program has ended.
@@ -157,14 +174,12 @@ class Control:
 
     async def receive_ready(self) -> int:
         """Wait for the first record and return the pidfd of process 1 that comes with it."""
-        await anyio.wait_readable(self._socket)
-        data, descriptors = self._take()
-        if not descriptors:
-            record = decode(data)
+        record, descriptor = await self.receive_with()
+        if descriptor is None:
             raise ExecutorError(describe(record))
-        return descriptors[0]
+        return descriptor
 
-    def _take(self) -> tuple[bytes, list[int]]:
+    def _take(self) -> tuple[bytes, int | None]:
         try:
             # `socket.recv_fds` drops its flags, and then every child inherits what comes.
             data, rights, _, _ = self._socket.recvmsg(
@@ -172,7 +187,8 @@ class Control:
             )
         except OSError as error:
             raise ExecutorError(_HUNG_UP) from error
-        return data, [fd for _, _, passed in rights for (fd,) in _DESCRIPTOR.iter_unpack(passed)]
+        # There is room for one: the kernel drops any other.
+        return data, _DESCRIPTOR.unpack(rights[0][2])[0] if rights else None
 
 
 def decode(data: bytes) -> Record:

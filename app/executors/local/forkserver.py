@@ -148,12 +148,12 @@ def start_loopback():
 
 
 def build(part, cgroups):
-    """Do all that is the same for every program."""
+    """Do all that is the same for every program; return a descriptor of its scratch space."""
     own_namespaces(part["covered"])
     init.join_cgroups(cgroups)
     init.check("unshare cgroups", init.libc_unshare(init.CLONE_NEWCGROUP))
     init.limit_namespace()
-    init.make_scratch(part["disk"], part["inodes"])
+    return init.make_scratch(part["disk"], part["inodes"])
 
 
 def fork_program(part, stdio):
@@ -241,16 +241,16 @@ def processor_time(pid):
     return time.clock_gettime(~pid << 3 | 2)
 
 
-def run(control, part, child, link):
+def run(control, part, scratch, child, link):
     """Wait for the job, start the program, and report how it ended."""
     wait_for_program(link)
-    init.report(control, b"R", pidfd=os.pidfd_open(1))
+    init.report(control, b"R", descriptor=os.pidfd_open(1))
     wait_for_job(control, link)
     job, _ = init.receive_job(control)
     unbilled = processor_time(child)
     let_go(job, part, child, link)
     began = time.monotonic()
-    init.report(control, b"S")
+    init.report(control, b"S", descriptor=scratch)
     status = init.wait_for(child)
     wall = time.monotonic() - began
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -264,12 +264,12 @@ def be_init(control):
         _signal.signal(number, _signal.SIG_DFL)
     try:
         part, descriptors = init.receive_job(control)
-        build(part, descriptors[3:])
+        scratch = build(part, descriptors[3:])
         child, link = fork_program(part, descriptors[:3])
         if child == 0:
             control.detach()
             return part["kind"]
-        run(control, part, child, link)
+        run(control, part, scratch, child, link)
     except init.StepError as error:
         step, number = error.args
         init.report(control, b"E", number, text=step)

@@ -33,6 +33,7 @@ CLONE_NEWNS, CLONE_NEWCGROUP = 0x00020000, 0x02000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND = 32, 4096
 MNT_DETACH = 2
+O_PATH = 0o10000000  # asm-generic/fcntl.h; `posix` has no name for it before Python 3.13
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP = 4, 22, 24
 PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
 SECCOMP_MODE_FILTER = 2
@@ -123,12 +124,12 @@ def receive_job(control):
     return marshal.loads(b"".join(pieces)), descriptors  # noqa: S302 - our own server wrote it
 
 
-def report(control, kind, number=0, wall=0.0, cpu=0.0, peak=0, text="", pidfd=None):
-    """Send one record of fixed size to the server."""
+def report(control, kind, number=0, wall=0.0, cpu=0.0, peak=0, text="", descriptor=None):
+    """Send one record of fixed size to the server, with a copy of a descriptor if there is one."""
     record = RECORD.pack(kind, number, wall, cpu, peak, text.encode()[:200])
     passed = []
-    if pidfd is not None:
-        passed = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", pidfd))]
+    if descriptor is not None:
+        passed = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", descriptor))]
     control.sendmsg([record], passed)
 
 
@@ -148,7 +149,10 @@ def leave_namespaces():
 
 
 def make_scratch(disk, inodes):
-    """Mount one bounded tmpfs and show its folders as /box, /tmp and /dev/shm."""
+    """Mount one bounded tmpfs and show its folders as /box, /tmp and /dev/shm.
+
+    Returns a descriptor of it, good for nothing but to ask how full it is.
+    """
     base = b"/greenroom/scratch"
     options = f"size={disk},nr_inodes={inodes},mode=0755".encode()
     mount(b"scratch", base, b"tmpfs", MS_NOSUID | MS_NODEV, options)
@@ -161,7 +165,9 @@ def make_scratch(disk, inodes):
         os.mkdir(source)
         os.chmod(source, mode)
         mount(source, target, None, MS_BIND)
+    scratch = os.open(base, O_PATH | os.O_CLOEXEC)
     check("hide scratch", libc_umount2(base, MNT_DETACH))
+    return scratch
 
 
 def write_files(files):
@@ -353,13 +359,13 @@ def run(control):
     join_cgroups(cgroups)
     leave_namespaces()
     limit_namespace()
-    make_scratch(job["disk"], job["inodes"])
+    scratch = make_scratch(job["disk"], job["inodes"])
     write_files(job["files"])
     if job["collect"]:
         make_folders(job["collect"][0] + "/")
     child = start_program(job, stdio)
     began = time.monotonic()
-    report(control, b"S")
+    report(control, b"S", descriptor=scratch)
     status = wait_for(child)
     wall = time.monotonic() - began
     if job["collect"]:
@@ -379,7 +385,7 @@ def main():
     control = _socket.socket(fileno=descriptor)
     prctl("set not dumpable", PR_SET_DUMPABLE, 0)
     try:
-        report(control, b"R", pidfd=os.pidfd_open(1))
+        report(control, b"R", descriptor=os.pidfd_open(1))
         run(control)
     except StepError as error:
         step, number = error.args

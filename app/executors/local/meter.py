@@ -23,6 +23,8 @@ class Metered:
     """What a run has used in the end. Seconds and bytes; 0 where it could not be read."""
 
     oom_killed: bool
+    lacked_processes: bool
+    """Whether one was refused to it, as far as the kernel counts that."""
     cpu_time: float
     peak_memory: int
 
@@ -101,6 +103,7 @@ class CgroupMeter:
         """Read the kernel's counters."""
         return Metered(
             oom_killed=self._leaf.oom_kills() > 0,
+            lacked_processes=self._leaf.process_refusals() > 0,
             cpu_time=self._cpu_time(),
             peak_memory=self._leaf.peak_memory() or 0,
         )
@@ -149,10 +152,11 @@ class CensusMeter:
             self._cost = time.thread_time() - began
 
     def close(self) -> Metered:
-        """Return what was seen; the kernel has counted no kill for us."""
+        """Return what was seen; the kernel has counted nothing for us."""
         seen = self._census
         return Metered(
             oom_killed=False,
+            lacked_processes=False,
             cpu_time=seen.peak_cpu_time - self._unbilled if seen else 0.0,
             peak_memory=seen.peak_memory if seen else 0,
         )

@@ -12,13 +12,22 @@ import anyio
 import anyio.to_thread
 
 from app.domain.errors import ExecutorError
-from app.domain.execution import Exit, File, KillReason, Output, Stream, Usage, signal_name
+from app.domain.execution import (
+    Exit,
+    File,
+    KillReason,
+    LimitHit,
+    Output,
+    Stream,
+    Usage,
+    signal_name,
+)
 from app.domain.language import BUILD
 from app.domain.limits import KIB, MIB, Limits
 from app.domain.ports import Emit
 from app.executors.local.cell import Cell, executor_error
 from app.executors.local.control import Job, Kind, Record, describe
-from app.executors.local.meter import Meter
+from app.executors.local.meter import Meter, Metered
 from app.executors.local.pipes import End, make_pipes
 from app.executors.local.seccomp import seccomp_filter
 
@@ -59,6 +68,8 @@ class Run:
     _truncated: set[Stream] = field(default_factory=set)
     _began: float = 0.0
     _product: tuple[File, ...] | None = None
+    _scratch: int | None = None
+    """Its scratch space: what has ended cannot be asked, but this still tells how full it is."""
 
     async def __call__(self, start: Start, emit: Emit) -> Exit:
         """Run the program to its end.
@@ -67,6 +78,8 @@ class Run:
             NotStarted: the cell failed before the program had started.
         """
         with ExitStack() as ends:
+            # Before the cgroup is removed: what it holds is charged there.
+            ends.callback(self._let_go_of_scratch)
             ours, theirs = self._pipes(ends)
             try:
                 await self._start(start, theirs)
@@ -84,7 +97,7 @@ class Run:
                 tasks.start_soon(self._read, Stream.STDERR, ours[2], emit)
                 record, wall_time = await self._until_the_end(collects=start.collects)
                 feeding.cancel()
-        return await self._facts(record, wall_time)
+            return await self._facts(record, wall_time)
 
     def _pipes(self, ends: ExitStack) -> tuple[list[End], list[End]]:
         if self.cell.pipes is not None:
@@ -99,7 +112,7 @@ class Run:
                 await self.cell.control.send(self._job(start), descriptors)
                 for end in stdio:
                     end.close()
-                record = await self.cell.control.receive()
+                record, self._scratch = await self.cell.control.receive_with()
         except TimeoutError as error:
             message = f"the program was not started within {_PREPARE_TIMEOUT:g} s"
             raise ExecutorError(message) from error
@@ -194,15 +207,28 @@ class Run:
             if left < 0:
                 return
 
+    def _measure(self) -> tuple[Metered, frozenset[LimitHit]]:
+        metered, hit = self.meter.close(), set()
+        if metered.lacked_processes:
+            hit.add(LimitHit.PROCESSES)
+        if self._scratch is not None and _is_full(self._scratch):
+            hit.add(LimitHit.DISK)
+        return metered, frozenset(hit)
+
+    def _let_go_of_scratch(self) -> None:
+        if self._scratch is not None:
+            os.close(self._scratch)
+
     async def _facts(self, record: Record | None, wall_time: float) -> Exit:
         code, signal_name = _ending(record)
-        metered = await anyio.to_thread.run_sync(self.meter.close)
+        metered, hit = await anyio.to_thread.run_sync(self._measure)
         reported = record or _NOTHING
         return Exit(
             code=code,
             signal=signal_name,
             kill_reason=self._kill_reason,
             oom_killed=metered.oom_killed,
+            limits_hit=hit,
             truncated=frozenset(self._truncated),
             product=self._product,
             usage=Usage(
@@ -214,6 +240,11 @@ class Run:
 
 
 _NOTHING = Record(kind=Kind.ERROR, number=0, wall_time=0, cpu_time=0, peak_memory=0, text="")
+
+
+def _is_full(scratch: int) -> bool:
+    left = os.statvfs(scratch)
+    return left.f_bfree == 0 or left.f_ffree == 0
 
 
 def _ending(record: Record | None) -> tuple[int | None, str | None]:
