@@ -368,7 +368,7 @@ print("in flight:", count)
 watcher, count = call("inotify_init1", 0), 0
 try:
     for folder, _, _ in os.walk("/usr"):
-        call("inotify_add_watch", watcher, ctypes.c_char_p(folder.encode()), 0xFFF)
+        call("inotify_add_watch", watcher, ctypes.c_char_p(folder.encode()), 0xFCE)
         count += 1
         if count == 2000: break
 except OSError as error: print("stopped", error.errno)

@@ -249,4 +249,21 @@ attempt("netfilter", socket.socket, 16, socket.SOCK_RAW, 12)
 """),
         says="refused netfilter",
     ),
+    "watches on what others read": Attack(
+        source=bare("""
+import fcntl, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+library = os.path.dirname(os.__file__)
+watcher = call("inotify_init1", 0)
+for name, bit in (("access", 1), ("close", 0x10), ("open", 0x20), ("all", 0xFFF)):
+    path = ctypes.c_char_p(library.encode())
+    attempt(name, call, "inotify_add_watch", watcher, path, bit)
+folder = os.open(library, os.O_RDONLY)
+attempt("a letter for each reader", fcntl.fcntl, folder, fcntl.F_NOTIFY, fcntl.DN_ACCESS)
+own = os.open(sys.executable, os.O_RDONLY)
+attempt("a lease", fcntl.fcntl, own, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+print("changes:", call("inotify_add_watch", watcher, ctypes.c_char_p(b"/box"), 0x3C2) > 0)
+"""),
+        says=r"(?s)(refused.*){6}changes: True",
+    ),
 }

@@ -136,6 +136,13 @@ SPECIFICATION = [
     ("mmap", (0, 4096, 3, ANONYMOUS | HUGETLB), told(errno.ENOMEM)),
     ("memfd_create", (0, 1), ALLOW),
     ("memfd_create", (0, 4), ENOSYS),  # MFD_HUGETLB
+    ("fcntl", (3, 1, 0), ALLOW),
+    ("fcntl", (3, 1024, 1), told(errno.EINVAL)),  # F_SETLEASE
+    ("fcntl", (3, HIGH | 1026, 1), told(errno.EINVAL)),  # F_NOTIFY
+    ("inotify_add_watch", (3, 0x1000, 0xFCE), ALLOW),
+    ("inotify_add_watch", (3, 0x1000, 0x1), told(errno.EINVAL)),  # IN_ACCESS
+    ("inotify_add_watch", (3, 0x1000, 0x10), told(errno.EINVAL)),  # IN_CLOSE_NOWRITE
+    ("inotify_add_watch", (3, 0x1000, HIGH | 0x2 | 0x20), told(errno.EINVAL)),  # IN_OPEN
     ("madvise", (0, 4096, 4), ALLOW),
     ("madvise", (0, 4096, 12), told(errno.EINVAL)),  # MADV_MERGEABLE
     ("madvise", (0, 4096, HIGH | 12), told(errno.EINVAL)),

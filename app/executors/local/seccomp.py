@@ -101,7 +101,10 @@ PR_SET_MM, PR_SCHED_CORE, PR_SET_MEMORY_MERGE = 35, 62, 67  # linux/prctl.h
 PERSONALITY: Final = (0, 0xFFFFFFFF)  # linux/personality.h: PER_LINUX; ask without changing
 MAP_HUGETLB: Final = 0x40000  # asm-generic/mman.h
 MFD_HUGETLB: Final = 0x4  # linux/memfd.h
+F_SETLEASE, F_NOTIFY = 1024, 1026  # linux/fcntl.h
 MADV_MERGEABLE: Final = 12  # asm-generic/mman-common.h
+# linux/inotify.h: IN_ACCESS, IN_CLOSE_NOWRITE, IN_OPEN
+WATCHES_READERS: Final = 0x1 | 0x10 | 0x20
 INIT: Final = 1  # the pid of our init inside every cell
 
 
@@ -161,6 +164,9 @@ def _prctl() -> Fragment:
 # Calls that are allowed with some arguments only; `REFUSED` has the reasons.
 CHECKS: Final[Mapping[str, Fragment]] = {
     "clone": load(ARGUMENT[0]) + branch(ANY_BIT, CLONE_NEW, REFUSE, ALLOW),
+    "fcntl": load(ARGUMENT[1]) + among((F_SETLEASE, F_NOTIFY), answer(errno.EINVAL), ALLOW),
+    "inotify_add_watch": load(ARGUMENT[2])
+    + branch(ANY_BIT, WATCHES_READERS, answer(errno.EINVAL), ALLOW),
     "ioctl": load(ARGUMENT[1]) + among((TIOCSTI, TIOCLINUX, TIOCSETD), REFUSE, ALLOW),
     "madvise": load(ARGUMENT[2]) + among((MADV_MERGEABLE,), answer(errno.EINVAL), ALLOW),
     "memfd_create": load(ARGUMENT[1]) + branch(ANY_BIT, MFD_HUGETLB, UNKNOWN, ALLOW),

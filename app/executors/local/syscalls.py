@@ -309,6 +309,19 @@ REFUSED: Final = (
         why="They type into a terminal for somebody else, and load rare line disciplines.",
     ),
     Refusal(
+        calls=_words("inotify_add_watch"),
+        when="IN_ACCESS, IN_OPEN, IN_CLOSE_NOWRITE",
+        errno=errno.EINVAL,
+        why="Every run reads the same files of the system, so one would see what another "
+        "imports, at the moment it does. To wait for changes needs none of them.",
+    ),
+    Refusal(
+        calls=_words("fcntl"),
+        when="F_NOTIFY, F_SETLEASE",
+        errno=errno.EINVAL,
+        why="The older way to the same: a signal when somebody reads a folder, or opens a file.",
+    ),
+    Refusal(
         calls=_words("prctl"),
         when="PR_SET_MM",
         errno=errno.EPERM,
