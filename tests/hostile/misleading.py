@@ -228,4 +228,14 @@ if os.fork() == 0: os.setsid(); __import__("time").sleep(60)
         says="connect 111",
         times=2,
     ),
+    "a name of its own that is no text": Attack(
+        source=bare("""
+import time
+for name in (b"\\xff\\xfe", b"\\x0bRssAnonQ", b") R 1 1 1 1", b"\\n", b""):
+    call("prctl", 15, ctypes.c_char_p(name))
+    time.sleep(0.1)
+print("named")
+"""),
+        says="named",
+    ),
 }

@@ -69,6 +69,25 @@ def test_memory_is_that_of_every_descendant(start: Start) -> None:
     assert 80 * MIB < census.memory() < 110 * MIB
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        rb"\xff\xfe",  # no text
+        rb"\x0bRssAnonQ",  # what some take for the end of a line, and then nothing to read
+        rb"\x0bRssAnonQ:-9999",  # less than nothing
+        rb"\nRssAnon: -99999",
+        rb") R 1 1 1",
+    ],
+    ids=repr,
+)
+def test_no_name_that_a_program_gives_itself_hides_anything(start: Start, name: bytes) -> None:
+    named = f"import ctypes; ctypes.CDLL(None).prctl(15, b'{name.decode()}')"
+    census = start(f"{named}; child(lambda: (hold(30 << 20), burn(0.3))); stay()")
+    assert 30 * MIB < census.memory() < 60 * MIB
+    assert census.exceeds(30 * MIB)
+    assert 0.2 <= census.cpu_time() < 1
+
+
 def test_process_1_itself_is_ours_and_weighs_nothing(start: Start) -> None:
     census = start("hold(50 << 20); tell(); stay()")
     assert census.memory() == 0

@@ -5,6 +5,9 @@ is what each process holds of its own; a burst between two looks is not seen, no
 no process has mapped (a memfd, a detached segment). CPU time is that of the living and of those
 that were waited for, or that of all that were ever seen, whichever is more: nobody waits for
 the children of a program that ignores SIGCHLD.
+
+A program names itself as it likes, in any bytes, and the kernel writes that name into the very
+files that are read here. So they are read as bytes, and a line ends where the kernel ends it.
 """
 
 import os
@@ -90,10 +93,10 @@ class _Times:
 
 def _times(pid: int) -> _Times | None:
     try:
-        stat = (_PROC / str(pid) / "stat").read_text()
+        stat = (_PROC / str(pid) / "stat").read_bytes()
     except OSError:
         return None  # it ended while we looked
-    fields = stat.rpartition(")")[2].split()
+    fields = stat.rpartition(b")")[2].split()
     user, system, children_user, children_system = map(int, fields[11:15])
     return _Times(user + system, children_user + children_system, int(fields[19]))
 
@@ -108,21 +111,21 @@ def _children(pid: int) -> Iterator[int]:
 
 def _own(pid: int) -> int:
     try:
-        return _sizes(pid, "status", "RssAnon", "RssShmem")
+        return _sizes(pid, "status", b"RssAnon", b"RssShmem")
     except OSError:
         return 0
 
 
 def _share(pid: int) -> int:
     try:
-        return _sizes(pid, "smaps_rollup", "Pss_Anon", "Pss_Shmem")
+        return _sizes(pid, "smaps_rollup", b"Pss_Anon", b"Pss_Shmem")
     except PermissionError:
         return _own(pid)  # whoever hides must not weigh nothing
     except OSError:
         return 0
 
 
-def _sizes(pid: int, file: str, *names: str) -> int:
-    lines = (_PROC / str(pid) / file).read_text().splitlines()
-    sizes = dict(line.split(":", 1) for line in lines if line.startswith(names))
-    return sum(int(size.split()[0]) * 1024 for size in sizes.values())
+def _sizes(pid: int, file: str, *names: bytes) -> int:
+    lines = (_PROC / str(pid) / file).read_bytes().split(b"\n")
+    sizes = (size for name, _, size in (line.partition(b":") for line in lines) if name in names)
+    return sum(int(size.split()[0]) * 1024 for size in sizes)
