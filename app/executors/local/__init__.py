@@ -28,6 +28,7 @@ Each run gets a *cell* of its own, used once:
   interpreter is up (`zygote.py` is the server's end of it); `preload.js` lets a Node wait.
   `warming.py` keeps them only for languages whose self-test passes in such a cell as well.
 * `selftest.py` starts a real cell before anything hostile does, and proves each wall.
+* `host.py` says what this host gives, limit by limit, and what to do where it does not.
 * `executor.py` is the `Executor` that the rest of the house knows.
 
 Who waits for whom: `Run` waits for a record or for the death of process 1 (a pidfd that

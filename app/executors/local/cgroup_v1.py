@@ -95,6 +95,11 @@ class CgroupsV1:
             raise
         self._folders = {name: own[path] for name, path in folders.items()}
 
+    @property
+    def bounds_swap(self) -> bool:
+        """Look for the file that bounds memory and swap together."""
+        return (self._folders["memory"] / "memory.memsw.limit_in_bytes").exists()
+
     def leaf(self, limits: Limits) -> LeafV1:
         """Make the three folders and write the limits."""
         name = uuid4().hex

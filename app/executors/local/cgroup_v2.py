@@ -83,6 +83,11 @@ class CgroupsV2:
             self._folder = own_folder(folder)
             _switch_on(self._folder)
 
+    @property
+    def bounds_swap(self) -> bool:
+        """Look for the file that bounds it."""
+        return (self._folder / "memory.swap.max").exists()
+
     def leaf(self, limits: Limits) -> LeafV2:
         """Make the folder and write the limits."""
         path = self._folder / uuid4().hex

@@ -52,6 +52,10 @@ class Cgroups(Protocol):
 
     version: str
 
+    @property
+    def bounds_swap(self) -> bool:
+        """Whether the kernel counts what a run has in swap."""
+
     def leaf(self, limits: Limits) -> Leaf:
         """Make a leaf with the limits set."""
 

@@ -18,6 +18,7 @@ from app.domain.execution import Exit, Output, Stream
 from app.domain.language import Language, NotFound, Runtime, Toolchain
 from app.domain.limits import DEFAULT_LIMITS, Limits
 from app.domain.ports import Emit, ExecutorState, Placed, Placement, Sandbox, Support
+from app.executors.local import host
 from app.executors.local.bubblewrap import command_line
 from app.executors.local.cell import Cell, executor_error, start_cell
 from app.executors.local.census import process_of
@@ -232,7 +233,8 @@ class LocalExecutor:
                 self._run_python, counts_exactly=self.counts_exactly, missing=self._cgroups_missing
             )
         except ExecutorError as error:
-            raise Unavailable(_no_cell(error)) from error
+            check = await anyio.to_thread.run_sync(host.no_cell, str(error))
+            raise Unavailable(check) from error
         facts = await anyio.to_thread.run_sync(lambda: tuple(self._facts()))
         self.checks = (*facts, *walls)
         if any(check.required and not check.passed for check in self.checks):
@@ -287,9 +289,10 @@ class LocalExecutor:
             return await _tell(cell, meter, limits, start)
 
     def _facts(self) -> Iterator[Check]:
-        kernel = os.uname()
-        yield Check(name="kernel", passed=True, detail=f"{kernel.release} on {kernel.machine}")
+        yield host.kernel()
         yield Check(name="bubblewrap", passed=True, detail=self._stage.bubblewrap_version())
+        yield host.cgroup_mode(self._cgroups, self._cgroups_missing)
+        yield from host.limits(self._cgroups)
         for id, support in self._support.items():
             yield Check(
                 name=f"language {id}",
@@ -324,15 +327,3 @@ async def _tell(cell: Cell, meter: Meter, limits: Limits, start: Start) -> tuple
     uid = await anyio.to_thread.run_sync(_owner_of, cell.init)
     end, said = await _listen(Run(cell, limits, meter), start)
     return end, said, uid
-
-
-def _no_cell(error: ExecutorError) -> Check:
-    return Check(
-        name="cell",
-        passed=False,
-        detail=str(error),
-        remedy="allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, "
-        "kernel.apparmor_restrict_unprivileged_userns=0); in Docker, give the container "
-        "--security-opt seccomp=unconfined --security-opt systempaths=unconfined; "
-        "or set GREENROOM_EXECUTOR=modal",
-    )
