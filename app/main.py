@@ -62,7 +62,7 @@ def local_executor(settings: Settings) -> LocalExecutor:
     """Make the embedded sandbox that the settings ask for."""
     return LocalExecutor(
         LANGUAGES,
-        interpreter=LANGUAGES["PYTHON"].find(None),
+        interpreter=LANGUAGES["PYTHON"].find(None)[0],
         executables=settings.executables,
         keeps_warm=settings.warm_cells == "auto",
         defaults=settings.rules.defaults,
@@ -167,7 +167,7 @@ def _tools() -> dict[str, Toolchain]:
     tools = {}
     for each in LANGUAGES.values():
         with suppress(NotFound):
-            tools[each.image.executable] = each.find(None)
+            tools[each.image.executable] = each.find(None)[0]
     return tools
 
 

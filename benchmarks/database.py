@@ -22,6 +22,7 @@ from uuid6 import uuid7
 from app.domain.execution import Execution, Outcome, Program, Status
 from app.domain.history import Filter, Window
 from app.domain.limits import DEFAULT_LIMITS
+from app.domain.ports import Support
 from app.storage.mapping import execution_values, outcome_values
 from app.storage.migrations import migrate
 from app.storage.rows import EXECUTIONS
@@ -70,7 +71,7 @@ def claim_all(url: str, name: int) -> int:
 
     async def claim() -> int:
         store, count = Store(url), 0
-        by = Claimer(holder=f"process-{name}", executor="local", versions={"PYTHON": None})
+        by = Claimer(holder=f"process-{name}", executor="local", runs={"PYTHON": Support()})
         while taken := await store.claim(by, SLOTS):
             count += len(taken)
         await store.close()

@@ -86,7 +86,7 @@ def main(
 
 
 async def _measure(runs: int, seconds: float) -> Figures:
-    tools = {each.image.executable: each.find(None) for each in LANGUAGES.values()}
+    tools = {each.image.executable: each.find(None)[0] for each in LANGUAGES.values()}
     async with LoopbackModal(tools) as server:
         token = Token(id=SecretStr(server.token_id), secret=SecretStr(server.token_secret))
         await publish(token, server=server.url, recipe=recipe_for(LANGUAGES.values()))

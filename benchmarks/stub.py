@@ -72,14 +72,19 @@ class StubExecutor:
     def supports(self, language: Language) -> Support:
         """Support everything."""
         del language
-        return Support(version="1.2.3")
+        return Support(versions=("1.2.3",))
 
     @asynccontextmanager
     async def sandbox(
-        self, language: Language, limits: Limits, placed: Placed | None = None
+        self,
+        language: Language,
+        limits: Limits,
+        placed: Placed | None = None,
+        *,
+        version: str | None = None,
     ) -> AsyncIterator[Sandbox]:
         """Give what runs nothing."""
-        del language, limits, placed
+        del language, limits, placed, version
         yield StubSandbox()
 
     async def reattach(self, *_: Any, **__: Any) -> Exit | None:

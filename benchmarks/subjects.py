@@ -64,7 +64,7 @@ class Bare:
 @contextmanager
 def bare(language: Language) -> Iterator[Bare]:
     """Prepare bare starts of a language's hello-world."""
-    toolchain = language.find(None)
+    toolchain = language.find(None)[0]
     # Outside a cell, what is mounted is where it came from.
     sources = {mount.target: mount.source for mount in toolchain.mounts}
     executable = sources.get(toolchain.executable, toolchain.executable)

@@ -50,9 +50,9 @@ TABLE: Mapping[str, Mapping[frozenset[Role], str]] = {
     # An execution and what belongs to it.
     "Node": {EVERYBODY: "id"},
     "Execution": {
-        EVERYBODY: "id status language languageVersion limits subject sessionId label metadata "
-        "isInteractive executor attempt queue rerunOf createdAt startedAt finishedAt exitCode signal "
-        "timeLimit message usage compile source files entryPoint stdin args stdout stderr "
+        EVERYBODY: "id status language languageVersion limits limitsHit subject sessionId label "
+        "metadata isInteractive executor attempt queue rerunOf createdAt startedAt finishedAt "
+        "exitCode signal timeLimit message usage compile source files entryPoint stdin args stdout stderr "
         "stdoutStream stderrStream events"
     },
     "QueuePlace": {EVERYBODY: "position ageMs"},
@@ -75,7 +75,7 @@ TABLE: Mapping[str, Mapping[frozenset[Role], str]] = {
     "WallTimePercentiles": {EVERYBODY: "p50Ms p95Ms p99Ms"},
     # The service. What it is made of, and how full others make it, is its operator's business.
     "Language": {
-        EVERYBODY: "id name version isAvailable unavailableReason defaultMemoryBytes isCompiled "
+        EVERYBODY: "id name version versions isAvailable unavailableReason defaultMemoryBytes isCompiled "
         "editorMode fileExtension example"
     },
     "ServiceLimits": {
@@ -118,6 +118,7 @@ TABLE: Mapping[str, Mapping[frozenset[Role], str]] = {
     "InputBufferFull": {EVERYBODY: _MISTAKE},
     "LimitTooHigh": {EVERYBODY: f"{_MISTAKE} limit requested maximum"},
     "LanguageUnavailable": {EVERYBODY: f"{_MISTAKE} available"},
+    "VersionUnavailable": {EVERYBODY: f"{_MISTAKE} available"},
     "ServerBusy": {EVERYBODY: f"{_MISTAKE} retryAfterMs"},
     "RateLimited": {EVERYBODY: f"{_MISTAKE} retryAfterMs"},
     "QuotaExceeded": {EVERYBODY: f"{_MISTAKE} retryAfterMs"},

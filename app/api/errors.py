@@ -49,6 +49,7 @@ class UserErrorCode(Enum):
     LANGUAGE_UNAVAILABLE = enum_value(
         "LANGUAGE_UNAVAILABLE", description="See `LanguageUnavailable`."
     )
+    VERSION_UNAVAILABLE = enum_value("VERSION_UNAVAILABLE", description="See `VersionUnavailable`.")
     LIMIT_TOO_HIGH = enum_value("LIMIT_TOO_HIGH", description="See `LimitTooHigh`.")
     SERVER_BUSY = enum_value("SERVER_BUSY", description="See `ServerBusy`.")
     RATE_LIMITED = enum_value("RATE_LIMITED", description="See `RateLimited`.")
@@ -90,6 +91,13 @@ class LimitTooHigh(UserError):
 @strawberry.type(description="The language is known, but cannot be run here.")
 class LanguageUnavailable(UserError):
     available: list[LanguageId] = strawberry.field(description="What can be run here.")
+
+
+@strawberry.type(description="The language can be run here, but not by this version of it.")
+class VersionUnavailable(UserError):
+    available: list[str] = strawberry.field(
+        description="The versions that are here, the usual one first."
+    )
 
 
 @strawberry.type(description="Every slot is taken and the queue is full, or the server stops.")
@@ -156,6 +164,7 @@ IMPLEMENTATIONS = (
     InvalidInput,
     LimitTooHigh,
     LanguageUnavailable,
+    VersionUnavailable,
     ServerBusy,
     RateLimited,
     QuotaExceeded,
@@ -220,6 +229,13 @@ def _user_error(  # noqa: PLR0911 - one for each problem
                 path=path,
                 available=[LanguageId(id) for id in problem.available],
             )
+        case domain.VersionUnavailable():
+            return VersionUnavailable(
+                code=UserErrorCode.VERSION_UNAVAILABLE,
+                message=message,
+                path=path,
+                available=list(problem.available),
+            )
         case domain.ServerBusy():
             return ServerBusy(
                 code=UserErrorCode.SERVER_BUSY,
@@ -268,6 +284,7 @@ LIMIT_NAMES: dict[str, tuple[str, Callable[[float], int]]] = {
 INPUT_NAMES = {
     "session_id": "sessionId",
     "entry_point": "entryPoint",
+    "language_version": "languageVersion",
     "idempotency_key": "idempotencyKey",
     **{name: spoken for name, (spoken, _) in LIMIT_NAMES.items()},
 }

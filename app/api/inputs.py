@@ -105,6 +105,11 @@ class FileInput:
 @strawberry.input(description="A program to run, and what to remember with it.")
 class ExecuteCodeInput:
     language: LanguageId = strawberry.field(description="See `languages` for what is available.")
+    language_version: str | None = strawberry.field(
+        default=None,
+        description="One of the language's `versions`, or the beginning of one: `3` and `3.11` are "
+        "3.11.2 as well. The first that fits runs the program; the usual one if left out.",
+    )
     source: str = strawberry.field(
         description="The program's text: the file `main.py`, `main.js` and so on, which is "
         "started. It may be empty when `entryPoint` is one of `files`."
@@ -174,6 +179,7 @@ class ExecuteCodeInput:
                 args=tuple(self.args or ()),
                 files=self._files(),
                 entry_point=self._entry_point(),
+                language_version=self.language_version,
             ),
             limits=self.limits.over(defaults) if self.limits else defaults,
             session_id=self._session(caller),

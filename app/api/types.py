@@ -30,6 +30,10 @@ class Language:
     id: LanguageId = strawberry.field(description="The language in inputs and filters.")
     name: str = strawberry.field(description="The language as people call it.")
     version: str | None = strawberry.field(description="The version that runs, if one does.")
+    versions: list[str] = strawberry.field(
+        description="Those that `languageVersion` can choose from, the usual one first; empty "
+        "where they are not known, as on a server that runs nothing itself."
+    )
     is_available: bool = strawberry.field(description="Whether it can be run here.")
     unavailable_reason: str | None = strawberry.field(
         description="Why it cannot be run here, and what an operator can do."
@@ -53,6 +57,7 @@ class Language:
             id=LanguageId(language.id),
             name=language.name,
             version=support.version,
+            versions=list(support.versions or ()),
             is_available=support.is_available,
             unavailable_reason=support.reason,
             default_memory_bytes=None if language.memory is None else BigInt(language.memory),

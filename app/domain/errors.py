@@ -45,6 +45,15 @@ class LanguageUnavailable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VersionUnavailable:
+    """A version of a language that this host does not have."""
+
+    path: tuple[str, ...]
+    message: str
+    available: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerBusy:
     """Every slot is taken and the queue is full."""
 
@@ -87,6 +96,7 @@ Problem = (
     InvalidInput
     | LimitTooHigh
     | LanguageUnavailable
+    | VersionUnavailable
     | ServerBusy
     | RateLimited
     | QuotaExceeded

@@ -173,6 +173,8 @@ class Program:
     """Beside the source, with normalised paths."""
     entry_point: str | None = None
     """The path of the file that is started: one of `files`, or else where the source lies."""
+    language_version: str | None = None
+    """The version that is asked for: exactly, or by its beginning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

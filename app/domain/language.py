@@ -1,6 +1,7 @@
 """A programming language, and where its programs are found on a host."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -32,6 +33,12 @@ class Toolchain:
     mounts: tuple[Mount, ...] = ()
     hidden: tuple[Path, ...] = ()
     """Folders that appear empty, such as a host's installed packages."""
+
+
+def beginnings(version: str) -> Iterator[str]:
+    """Yield all that a version answers to: 3.11.2 also to 3.11 and to 3."""
+    for part in re.finditer(r"[. ]|$", version):
+        yield version[: part.start()]
 
 
 class NotFound(Exception):
@@ -105,8 +112,10 @@ class Language:
     """Its groups are the version in what the executable prints for `version_arguments`."""
     example: str
     """A program that prints `Hello, world!`; shown in editors and run by the tests."""
-    find: Callable[[Path | None], Toolchain]
-    """Look for the toolchain on this host, at the given executable if there is one.
+    find: Callable[[Path | None], tuple[Toolchain, ...]]
+    """Look for its toolchains on this host, or at the given executable if there is one.
+
+    There may be several versions; the first is the usual one.
 
     Raises:
         NotFound: it is not here.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from app.domain.execution import Exit, Output, Stream
-from app.domain.language import Language
+from app.domain.language import Language, beginnings
 from app.domain.limits import Limits
 
 Emit: TypeAlias = Callable[[Output], Awaitable[None]]
@@ -42,10 +42,23 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Support:
-    """Whether an executor can run a language: a version, or the reason why not."""
+    """Whether an executor can run a language: its versions, or the reason why not."""
 
-    version: str | None = None
+    versions: tuple[str, ...] | None = None
+    """Those that can be chosen, the usual one first; None where they are not known: then a program
+    that asks for one waits for somebody who has it."""
     reason: str | None = None
+
+    @property
+    def version(self) -> str | None:
+        """The one that runs a program that asks for none."""
+        return self.versions[0] if self.versions else None
+
+    def choose(self, wanted: str | None) -> str | None:
+        """Return the version that is asked for, exactly or by its beginning, if it is here."""
+        if wanted is None:
+            return self.version
+        return next((each for each in self.versions or () if wanted in beginnings(each)), None)
 
     @property
     def is_available(self) -> bool:
@@ -111,12 +124,17 @@ class Executor(Protocol):
         """
 
     def supports(self, language: Language) -> Support:
-        """Tell whether programs of `language` can be run here, and by which version."""
+        """Tell whether programs of `language` can be run here, and by which versions."""
 
     def sandbox(
-        self, language: Language, limits: Limits, placed: Placed | None = None
+        self,
+        language: Language,
+        limits: Limits,
+        placed: Placed | None = None,
+        *,
+        version: str | None = None,
     ) -> AbstractAsyncContextManager[Sandbox]:
-        """Open a sandbox for one program.
+        """Open a sandbox for one program, by a version that `supports` has told or the usual one.
 
         `placed` is called where the program can outlive this process, before it starts.
 

@@ -10,7 +10,7 @@ from app.domain.errors import ExecutorError
 from app.domain.execution import Compilation, File, Outcome, Output, Status, Stream
 from app.domain.language import BUILD, Language, Sources
 from app.domain.limits import COMPILE_LIMITS, KIB, Limits
-from app.domain.ports import Command, Executor
+from app.domain.ports import Command, Executor, Sandbox
 from app.domain.verdict import judge_compiler
 from app.executions.products import Kept, Products, key_of
 from app.storage.feed import ERASED, Feed
@@ -74,7 +74,10 @@ class Workshop:
         command = Command(
             arguments=arguments, environment=language.environment(self.limits), collects=True
         )
-        compilation, product = await self._compile(executor, language, command, files)
+        # Not to be found again after a crash: nobody waits for the end of a compiler alone.
+        async with executor.sandbox(language, self.limits, version=version) as sandbox:
+            await sandbox.write(files)
+            compilation, product = await _compile(sandbox, language, command)
         if compilation.outcome.status is Status.SUCCEEDED:
             await self._keep(key, (product, compilation.stdout, compilation.stderr))
         return compilation, product
@@ -87,25 +90,6 @@ class Workshop:
                 async with self._turn:
                     await anyio.to_thread.run_sync(self.products.clear)
 
-    async def _compile(
-        self, executor: Executor, language: Language, command: Command, files: Mapping[str, bytes]
-    ) -> tuple[Compilation, tuple[File, ...]]:
-        said = {stream: Said() for stream in Stream}
-
-        async def listen(output: Output) -> None:
-            said[output.stream].add(output.data)
-
-        # Not to be found again after a crash: nobody waits for the end of a compiler alone.
-        async with executor.sandbox(language, self.limits) as sandbox:
-            await sandbox.write(files)
-            end = await sandbox.run(command, listen)
-        program = f"{BUILD}/main" if language.runs_product else None
-        outcome = judge_compiler(end, program=program)
-        if outcome.status is Status.INFRASTRUCTURE_ERROR:
-            raise ExecutorError(outcome.message)
-        stdout, stderr = (bytes(said[stream]) for stream in Stream)
-        return Compilation(outcome=outcome, stdout=stdout, stderr=stderr), end.product or ()
-
     async def _kept(self, key: str) -> Kept | None:
         async with self._turn:
             return await anyio.to_thread.run_sync(self.products.get, key)
@@ -113,6 +97,23 @@ class Workshop:
     async def _keep(self, key: str, kept: Kept) -> None:
         async with self._turn:
             await anyio.to_thread.run_sync(self.products.put, key, kept)
+
+
+async def _compile(
+    sandbox: Sandbox, language: Language, command: Command
+) -> tuple[Compilation, tuple[File, ...]]:
+    said = {stream: Said() for stream in Stream}
+
+    async def listen(output: Output) -> None:
+        said[output.stream].add(output.data)
+
+    end = await sandbox.run(command, listen)
+    program = f"{BUILD}/main" if language.runs_product else None
+    outcome = judge_compiler(end, program=program)
+    if outcome.status is Status.INFRASTRUCTURE_ERROR:
+        raise ExecutorError(outcome.message)
+    stdout, stderr = (bytes(said[stream]) for stream in Stream)
+    return Compilation(outcome=outcome, stdout=stdout, stderr=stderr), end.product or ()
 
 
 _HIT = Outcome(status=Status.SUCCEEDED, exit_code=0)

@@ -44,7 +44,7 @@ def _key(name: str, scope: str | None) -> str:
 
 def fingerprint(submission: Submission) -> bytes:
     """Return a digest of all that is asked for, the same on every process and version."""
-    fields = {name: value for name, value in asdict(submission).items() if name not in _NO_PART}
+    fields = asdict(submission, dict_factory=_said)
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"), default=_plain)
     return hashlib.sha256(text.encode()).digest()
 
@@ -74,6 +74,11 @@ def the_same(earlier: Earlier, submission: Submission) -> Execution:
     )
     path = ("idempotency_key",)
     raise Rejected(IdempotencyConflict(path=path, message=message, earlier=earlier.execution))
+
+
+def _said(fields: list[tuple[str, object]]) -> dict[str, object]:
+    """Leave out what was left out: who does not know a field yet agrees with who does."""
+    return {name: value for name, value in fields if name not in _NO_PART and value is not None}
 
 
 def _plain(value: object) -> str:

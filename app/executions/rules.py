@@ -72,6 +72,7 @@ class Rules:
             yield InvalidInput(path=("source",), message=message)
         else:
             yield from _size_problems(("source",), len(program.source.encode()), self.source)
+        yield from self._version_problems(program.language_version)
         yield from _size_problems(("stdin",), len(program.stdin), self.stdin)
         yield from self._argument_problems(program.args)
         if len(program.files) > self.files:
@@ -79,6 +80,12 @@ class Rules:
             yield InvalidInput(path=("files",), message=message)
         size = sum(len(each.data) for each in program.files)
         yield from _size_problems(("files",), size, self.files_size)
+
+    def _version_problems(self, version: str | None) -> Iterator[Problem]:
+        if version == "":
+            message = "`languageVersion` must not be empty; leave it out for the usual one."
+            yield InvalidInput(path=("language_version",), message=message)
+        yield from _text_problems(("language_version",), version, self.text_length)
 
     def _argument_problems(self, args: tuple[str, ...]) -> Iterator[Problem]:
         if len(args) > self.args:

@@ -19,7 +19,7 @@ class Workplace:
     workshop: Workshop
     owner: str
     version: str | None = None
-    """Of the language, exactly."""
+    """Of the language, exactly; None is the usual one."""
 
 
 async def run_program(  # noqa: PLR0913 - all that a run is
@@ -49,7 +49,8 @@ async def run_program(  # noqa: PLR0913 - all that a run is
         stdin=program.stdin,
         typed=typed,
     )
-    async with place.executor.sandbox(language, limits, placed) as sandbox:
+    version = place.version
+    async with place.executor.sandbox(language, limits, placed, version=version) as sandbox:
         await sandbox.write(files | {each.path: each.data for each in product})
         return replace(await sandbox.run(command, emit), compilation=compilation)
 

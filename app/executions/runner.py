@@ -162,8 +162,8 @@ class Runner:
     def _claimer(self) -> Claimer:
         executor = self._means.executor
         supports = {id: executor.supports(each) for id, each in self._languages.items()}
-        versions = {id: each.version for id, each in supports.items() if each.is_available}
-        return Claimer(holder=self._means.holder, executor=executor.name, versions=versions)
+        runs = {id: each for id, each in supports.items() if each.is_available}
+        return Claimer(holder=self._means.holder, executor=executor.name, runs=runs)
 
     def _new(self, work: Work, adopted: Adopted | None = None) -> Live:
         return Live(work, self._languages[work.execution.language], self._means, adopted)

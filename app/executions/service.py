@@ -20,11 +20,12 @@ from app.domain.errors import (
     RateLimited,
     Rejected,
     ServerBusy,
+    VersionUnavailable,
 )
 from app.domain.events import Event
 from app.domain.execution import Execution, Status, Submission
 from app.domain.language import Language
-from app.domain.ports import Executor
+from app.domain.ports import Executor, Support
 from app.executions.compiling import Workshop
 from app.executions.files import file_problems
 from app.executions.follow import follow, follow_session, until_ended
@@ -191,7 +192,9 @@ class ExecutionService:
     ) -> Execution:
         program, wish = submission.program, wish_of(submission)
         entry = noting and noting(execution)
-        if self._runner and self._runner.may_start_now():
+        # A version that is asked for may be of somebody else, or not be known yet.
+        is_known = program.language_version is None or execution.language_version is not None
+        if self._runner and is_known and self._runner.may_start_now():
             return await self._runner.start_now(execution, program, wish, entry)
         match await self._store.enqueue(execution, program, self._bounds, wish, entry):
             case Earlier() as earlier:
@@ -219,27 +222,28 @@ class ExecutionService:
 
     def _language_problems(self, submission: Submission) -> Sequence[Problem]:
         language = self._languages[submission.program.language]
-        reason = self.executor.supports(language).reason
-        if reason is None:
-            return ()
+        support = self.executor.supports(language)
+        if support.reason is None:
+            return _version_problems(language, support, submission.program.language_version)
         available = (
             each.id
             for each in self._languages.values()
             if self.executor.supports(each).is_available
         )
-        message = f"{language.name} is not available here: {reason}"
+        message = f"{language.name} is not available here: {support.reason}"
         return (
             LanguageUnavailable(path=("language",), message=message, available=tuple(available)),
         )
 
     def _new(self, submission: Submission) -> Execution:
-        language = self._languages[submission.program.language]
+        program = submission.program
+        language = self._languages[program.language]
         return Execution(
             id=uuid7(),
             owner=submission.owner,
             status=Status.QUEUED,
             language=language.id,
-            language_version=self.executor.supports(language).version,
+            language_version=self.executor.supports(language).choose(program.language_version),
             limits=submission.limits,
             executor=self.executor.name,
             attempt=1,
@@ -257,6 +261,16 @@ def _until_tomorrow() -> float:
     now = datetime.now(UTC)
     tomorrow = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     return (tomorrow - now).total_seconds()
+
+
+def _version_problems(
+    language: Language, support: Support, wanted: str | None
+) -> Sequence[Problem]:
+    if wanted is None or support.versions is None or support.choose(wanted) is not None:
+        return ()
+    message = f"{language.name} {wanted} is not here, but {', '.join(support.versions)}."
+    path = ("language_version",)
+    return (VersionUnavailable(path=path, message=message, available=support.versions),)
 
 
 _STOPPING = ServerBusy(

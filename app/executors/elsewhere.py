@@ -29,10 +29,15 @@ class ElsewhereExecutor:
 
     @asynccontextmanager
     async def sandbox(
-        self, language: Language, limits: Limits, placed: Placed | None = None
+        self,
+        language: Language,
+        limits: Limits,
+        placed: Placed | None = None,
+        *,
+        version: str | None = None,
     ) -> AsyncIterator[Sandbox]:
         """Refuse: nothing is run here."""
-        del language, limits, placed
+        del language, limits, placed, version
         raise ExecutorError("this process runs no programs")
         yield  # a generator, although it never gets here
 

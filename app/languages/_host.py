@@ -11,24 +11,25 @@ _FOLDER = _SYSTEM / "bin"
 _HIDDEN = _SYSTEM / "local"
 
 
-def on_host(executable: Path | None, *patterns: str, remedy: str) -> Toolchain:
-    """Find an executable in /usr/bin by the first pattern that fits, or take the operator's.
+def on_host(executable: Path | None, *patterns: str, remedy: str) -> tuple[Toolchain, ...]:
+    """Find executables in /usr/bin, or take the operator's.
 
     Args:
         executable: what the operator has named.
-        patterns: glob patterns of names; of several that fit one, the highest version is taken.
+        patterns: glob patterns of names, the usual one's first; of several that fit the same, the
+            highest version comes first.
         remedy: how it is installed.
 
     Raises:
         NotFound: there is none, or what was named is no file.
     """
     if executable is not None:
-        return chosen(executable)
-    found = next(_matches(patterns), None)
-    if found is None:
-        message = f"{patterns[0]} is not installed; {remedy}"
+        return (chosen(executable),)
+    found = dict.fromkeys(_matches(patterns))
+    if not found:
+        message = f"it is not installed; {remedy}"
         raise NotFound(message)
-    return Toolchain(executable=found)
+    return tuple(Toolchain(executable=path) for path in found)
 
 
 def chosen(executable: Path) -> Toolchain:
@@ -51,10 +52,11 @@ def _matches(patterns: tuple[str, ...]) -> Iterator[Path]:
     for pattern in patterns:
         yield from sorted(
             (path.resolve() for path in _FOLDER.glob(pattern) if path.is_file()),
-            key=_version,
+            key=version_in,
             reverse=True,
         )
 
 
-def _version(path: Path) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", path.name)]
+def version_in(path: Path) -> list[int]:
+    """Return the numbers of a path, to sort by: 3.9 comes before 3.11."""
+    return [int(number) for number in re.findall(r"\d+", str(path))]

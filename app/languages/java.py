@@ -29,18 +29,20 @@ _PUBLIC = re.compile(
 )
 
 
-def find(executable: Path | None) -> Toolchain:
-    """Find the newest JDK; a run-time alone does not compile."""
+def find(executable: Path | None) -> tuple[Toolchain, ...]:
+    """Find every JDK, the newest first; a run-time alone does not compile."""
     if executable is not None:
         named = chosen(executable)
-        return replace(named, mounts=(*named.mounts, *_configuration(named.executable)))
+        return (replace(named, mounts=(*named.mounts, *_configuration(named.executable))),)
     # Debian keeps links to the same under other names.
     found = {path.resolve().parent / "java" for path in _JDKS.glob("*/bin/javac")}
     if not found:
         message = "there is no JDK; `apt install default-jdk-headless` brings one"
         raise NotFound(message)
-    java = max(found, key=_version)
-    return Toolchain(executable=java, mounts=tuple(_configuration(java)))
+    newest_first = sorted(found, key=_version, reverse=True)
+    return tuple(
+        Toolchain(executable=java, mounts=tuple(_configuration(java))) for java in newest_first
+    )
 
 
 def file_name(text: str) -> str | None:

@@ -6,9 +6,9 @@ from app.domain.language import ImageNeeds, Language, Toolchain
 from app.languages._host import on_host
 
 
-def find(executable: Path | None) -> Toolchain:
-    """Find lua5.4."""
-    return on_host(executable, "lua", "lua[0-9]*", remedy="`apt install lua5.4` brings it")
+def find(executable: Path | None) -> tuple[Toolchain, ...]:
+    """Find the newest Lua, whichever the host calls `lua`."""
+    return on_host(executable, "lua[0-9]*", "lua", remedy="`apt install lua5.4` brings it")
 
 
 LANGUAGE = Language(

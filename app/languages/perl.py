@@ -6,7 +6,7 @@ from app.domain.language import ImageNeeds, Language, Toolchain
 from app.languages._host import on_host
 
 
-def find(executable: Path | None) -> Toolchain:
+def find(executable: Path | None) -> tuple[Toolchain, ...]:
     """Find perl."""
     return on_host(executable, "perl", remedy="`apt install perl` brings it")
 

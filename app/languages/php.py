@@ -10,7 +10,7 @@ from app.languages._host import on_host
 _SETTINGS = ("-d", "memory_limit=-1", "-d", "display_errors=stderr")
 
 
-def find(executable: Path | None) -> Toolchain:
+def find(executable: Path | None) -> tuple[Toolchain, ...]:
     """Find php."""
     return on_host(executable, "php", "php[0-9]*", remedy="`apt install php-cli` brings it")
 

@@ -1,11 +1,18 @@
-"""Python: the interpreter beneath Greenroom's own environment, without anything installed."""
+"""Python: the interpreter beneath Greenroom's own environment, without anything installed.
+
+Other versions are those that the host has in /usr/bin.
+"""
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from app.domain.language import ImageNeeds, Language, Mount, NotFound, Runtime, Toolchain
+from app.languages._host import version_in
 
 _PROBE = """
 import json, sys, sysconfig
@@ -21,15 +28,28 @@ print(json.dumps({
     ],
 }))
 """
+_NAME = re.compile(r"python3\.\d+")  # and not its `-config`
 _PROBE_TIMEOUT = 20  # s; a cold disk needs a few
 
 
-def find(executable: Path | None) -> Toolchain:
-    """Find the base interpreter of this process, or ask the given one where it lives.
+def find(executable: Path | None) -> tuple[Toolchain, ...]:
+    """Find the base interpreter of this process, and others; or ask the given one where it lives.
 
     Never the environment's own `python`: its site-packages hold Greenroom and its clients.
     """
-    facts = _ask(executable or Path(sys.executable))
+    usual = _toolchain(executable or Path(sys.executable))
+    return (usual,) if executable else tuple(dict.fromkeys((usual, *_others())))
+
+
+def _others() -> Iterator[Toolchain]:
+    names = (path for path in Path("/usr/bin").glob("python3.*") if _NAME.fullmatch(path.name))
+    for path in sorted(names, key=version_in, reverse=True):
+        with suppress(NotFound):
+            yield _toolchain(path)
+
+
+def _toolchain(python: Path) -> Toolchain:
+    facts = _ask(python)
     prefix = Path(facts["prefix"])
     # What lies in /usr is in every cell already, but /usr/local is not.
     is_system = prefix == Path("/usr")

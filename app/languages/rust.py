@@ -6,7 +6,7 @@ from app.domain.language import PRODUCT, ImageNeeds, Language, Toolchain
 from app.languages._host import on_host
 
 
-def find(executable: Path | None) -> Toolchain:
+def find(executable: Path | None) -> tuple[Toolchain, ...]:
     """Find rustc, which takes the other files of a program by their `mod` lines."""
     return on_host(executable, "rustc", "rustc-[0-9]*", remedy="`apt install rustc` brings it")
 

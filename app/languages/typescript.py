@@ -13,7 +13,8 @@ LANGUAGE = Language(
     source_name="main.ts",
     editor_mode="typescript",
     run=lambda sources, limits: (*_TRANSFORM, _node.heap(limits), sources.entry),
-    version_arguments=("--version",),
+    # An older Node does not know the option, and so is no version of TypeScript.
+    version_arguments=(*_TRANSFORM, "--version"),
     version_pattern=r"v(\S+)",
     example='const greeting: string = "Hello, world!";\nconsole.log(greeting);\n',
     find=_node.find,

@@ -81,6 +81,7 @@ def execution_values(execution: Execution, program: Program) -> Values:
         "stdin": program.stdin,
         "source": program.source.encode(),
         "entry_point": program.entry_point,
+        "wanted_version": program.language_version,
         "files": [[each.path, b64encode(each.data).decode()] for each in program.files],
         "cancel_requested": False,
     }
@@ -148,6 +149,7 @@ def program_of(row: AnyRow) -> Program:
         args=tuple(row.args),
         files=tuple(File(path=path, data=b64decode(text)) for path, text in row.files),
         entry_point=row.entry_point,
+        language_version=row.wanted_version,
     )
 
 

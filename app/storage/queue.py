@@ -30,12 +30,15 @@ from sqlalchemy import (
     func,
     insert,
     null,
+    or_,
     select,
     true,
     update,
 )
 
 from app.domain.execution import Execution, Outcome, Program, Status
+from app.domain.language import beginnings
+from app.domain.ports import Support
 from app.storage import reads
 from app.storage.clock import from_now
 from app.storage.feed import QUEUE, cancels_of
@@ -72,6 +75,7 @@ _RANKED = (
         _C.id,
         _C.turn_at,
         _C.language,
+        _C.wanted_version,
         (_ORDER_OF_OWNER + func.coalesce(_RUNNING.c.running, 0)).label("score"),
     )
     .outerjoin_from(EXECUTIONS, _RUNNING, _C.owner == _RUNNING.c.owner)
@@ -79,9 +83,16 @@ _RANKED = (
     .subquery()
 )
 _TURN = (_RANKED.c.score, _RANKED.c.turn_at, _RANKED.c.id)
+_WANTED = _RANKED.c.language + " " + _RANKED.c.wanted_version
 _FIRST = (
     select(*_TURN)
     .where(_RANKED.c.language.in_(bindparam("languages", expanding=True)))
+    .where(
+        or_(
+            _RANKED.c.wanted_version.is_(None),
+            _WANTED.in_(bindparam("versions", expanding=True)),
+        )
+    )
     .order_by(*_TURN)
     .limit(bindparam("looked_at"))
     .subquery()
@@ -132,8 +143,18 @@ class Claimer:
 
     holder: str
     executor: str
-    versions: Mapping[str, str | None]
-    """Of each language that it can run."""
+    runs: Mapping[str, Support]
+    """Each language that it can run."""
+
+    @property
+    def versions(self) -> list[str]:
+        """All that can be asked for of it, with the language before it."""
+        return [
+            f"{language} {beginning}"
+            for language, support in self.runs.items()
+            for version in support.versions or ()
+            for beginning in beginnings(version)
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,9 +209,7 @@ def claim(  # noqa: PLR0913 - what is wanted, by whom, and how many
     if len(rows) < wanted and (waiting := length(connection).length) > wanted + SPARE:
         # Others are taking all that we have looked at; there is more behind.
         rows = _take(connection, by, wanted, waiting)
-    taken = tuple(
-        Work(execution=_begun(execution_of(row), by, at), program=program_of(row)) for row in rows
-    )
+    taken = tuple(_begun(execution_of(row), program_of(row), by, at) for row in rows)
     if taken:
         connection.execute(
             _BEGIN, [_begun_values(work.execution, by, lease_time) for work in taken]
@@ -201,19 +220,20 @@ def claim(  # noqa: PLR0913 - what is wanted, by whom, and how many
 
 
 def _take(connection: Connection, by: Claimer, wanted: int, looked_at: int) -> Sequence[Row[Any]]:
-    values = {"languages": list(by.versions), "wanted": wanted, "looked_at": looked_at}
-    return connection.execute(_TAKE, values).all()
+    able = {"languages": list(by.runs), "versions": by.versions}
+    return connection.execute(_TAKE, able | {"wanted": wanted, "looked_at": looked_at}).all()
 
 
-def _begun(execution: Execution, by: Claimer, at: datetime) -> Execution:
-    return replace(
+def _begun(execution: Execution, program: Program, by: Claimer, at: datetime) -> Work:
+    running = replace(
         execution,
         status=Status.RUNNING,
         executor=by.executor,
-        language_version=by.versions[execution.language],
+        language_version=by.runs[execution.language].choose(program.language_version),
         # It began once; and not before it was there, whatever another host's clock says.
         started_at=execution.started_at or max(at, execution.created_at),
     )
+    return Work(execution=running, program=program)
 
 
 def _begun_values(execution: Execution, by: Claimer, lease_time: float) -> dict[str, object]:

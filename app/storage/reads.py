@@ -49,6 +49,7 @@ PROGRAM = (
     ExecutionRow.stdin,
     ExecutionRow.args,
     ExecutionRow.entry_point,
+    ExecutionRow.wanted_version,
     ExecutionRow.files,
 )
 _NAMED_PROGRAMS = select(ExecutionRow.id, ExecutionRow.language, *PROGRAM).where(*NAMED)

@@ -100,6 +100,7 @@ class ExecutionRow(Base):
     metadata_: Mapped[dict[str, Any] | None] = mapped_column("metadata")
     args: Mapped[list[str]]
     entry_point: Mapped[str | None]
+    wanted_version: Mapped[str | None]
     # Bytes: PostgreSQL's text refuses NUL.
     stdin: Mapped[bytes] = mapped_column(LargeBinary)
     source: Mapped[bytes] = mapped_column(LargeBinary)

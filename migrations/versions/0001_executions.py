@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("metadata", sa.JSON(), nullable=True),
         sa.Column("args", sa.JSON(), nullable=False),
         sa.Column("entry_point", sa.String(), nullable=True),
+        sa.Column("wanted_version", sa.String(), nullable=True),
         sa.Column("stdin", sa.LargeBinary(), nullable=False),
         sa.Column("source", sa.LargeBinary(), nullable=False),
         sa.Column("files", sa.JSON(), nullable=False),

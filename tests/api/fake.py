@@ -14,6 +14,8 @@ Program = Callable[[Emit], Awaitable[Exit]]
 
 SUCCESS = Exit(code=0, usage=Usage(wall_time=0.25, cpu_time=0.125, peak_memory=1024))
 
+VERSIONS = ("1.2.3", "1.1.9", "1.1.10", "1.11.0")
+
 
 def says(text: str) -> Output:
     return Output(stream=Stream.STDOUT, data=text.encode())
@@ -58,6 +60,7 @@ class FakeExecutor:
     def __init__(self, program: Program = succeed, unavailable: Mapping[str, str] = {}) -> None:
         self.program = program
         self.sandboxes = 0
+        self.versions: list[str | None] = []
         self._unavailable = unavailable
 
     def state(self) -> ExecutorState:
@@ -68,13 +71,19 @@ class FakeExecutor:
 
     def supports(self, language: Language) -> Support:
         reason = self._unavailable.get(language.id)
-        return Support(reason=reason) if reason else Support(version="1.2.3")
+        return Support(reason=reason) if reason else Support(versions=VERSIONS)
 
     @asynccontextmanager
     async def sandbox(
-        self, language: Language, limits: Limits, placed: Placed | None = None
+        self,
+        language: Language,
+        limits: Limits,
+        placed: Placed | None = None,
+        *,
+        version: str | None = None,
     ) -> AsyncIterator[Sandbox]:
         del language, limits, placed
+        self.versions.append(version)
         self.sandboxes += 1
         yield FakeSandbox(self.program)
 

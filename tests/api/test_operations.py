@@ -10,12 +10,13 @@ from graphql.execution.collect_fields import FieldDetails
 from graphql.pyutils import Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from app.api.context import Context
+from app.api.context import Context, Visit
 from app.api.executor import Executor as OurExecutor
 from app.api.operations import Operations
 from app.api.refusals import Code
 from app.api.requests import read_operation
 from app.api.schema import schema
+from app.domain.access import LOCAL
 from app.main import bounds_of
 
 from .client import ALL, EXECUTE, Api
@@ -77,6 +78,8 @@ async def test_many_mistakes_in_variables_are_few_errors(api: Api) -> None:
     assert answer["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
 
 
+VISIT = Visit(caller=LOCAL, address="127.0.0.1")
+
 QUERIES = [
     "{ executions(first: 3) { edges { cursor node { ...All } } pageInfo { hasNextPage } } }" + ALL,
     "{ a: executions { totalCount nodes { id __typename x: status status } } }",
@@ -86,7 +89,8 @@ QUERIES = [
     "{ executionStats { totalCount byStatus { status count } wallTime { p50Ms } } }",
     "{ executions { nodes { events { __typename at ... on ExecutionOutput { text } } } } }",
     '{ __schema { queryType { name } } __type(name: "Query") { fields { name } } }',
-    "query($a: Boolean = false) { executions { nodes { id @include(if: $a) label @skip(if: $a) } } }",
+    """query($a: Boolean = false) {
+        executions { nodes { id @include(if: $a) label @skip(if: $a) } } }""",
 ]
 
 
@@ -116,7 +120,7 @@ def api_operations(api: Api) -> Operations:
 async def executed(
     kind: type[Executor[Any]], query: str, operations: Operations
 ) -> ExecutionResult:
-    context = Context(operations._services)
+    context = Context(operations._services, VISIT)
     executor = kind.build(schema._schema, parse(query), context_value=context)
     assert isinstance(executor, Executor)
     result: Any = executor.execute_operation()
@@ -166,7 +170,7 @@ async def test_a_subscription_keeps_nothing_of_its_events(api: Api) -> None:
     operations = api_operations(api)
     asked = read_operation({"query": EVENTS, "variables": {"id": run["id"]}})
     assert OperationType.SUBSCRIPTION in asked.allowed
-    executor = await operations._prepare(asked)
+    executor = await operations._prepare(asked, VISIT)
     for _ in range(50):
         event = executor.build_per_event_executor(None)
         event.execute_operation()

@@ -75,6 +75,7 @@ async def run(  # noqa: PLR0913 - all that a program is given
     typed: AsyncIterator[bytes] | None = None,
     heard: Callable[[Output], Awaitable[None]] | None = None,
     workshop: Workshop | None = None,
+    version: str | None = None,
     **limits: float,
 ) -> Result:
     """Run a program in a sandbox of its own, under the default limits or others."""
@@ -90,7 +91,7 @@ async def run(  # noqa: PLR0913 - all that a program is given
         executor=executor,
         workshop=workshop or WORKSHOP,
         owner="local",
-        version=executor.supports(language).version,
+        version=version or executor.supports(language).version,
     )
     bounds = limits_with(**limits)
     result.end = await run_program(place, language, program, bounds, emit, _anywhere, typed)

@@ -63,7 +63,7 @@ async def local(*, keeps_warm: bool = True) -> AsyncIterator[Subject]:
 
 
 def _made(*, keeps_warm: bool) -> LocalExecutor:
-    interpreter = LANGUAGES["PYTHON"].find(None)
+    interpreter = LANGUAGES["PYTHON"].find(None)[0]
     return LocalExecutor(LANGUAGES, interpreter=interpreter, keeps_warm=keeps_warm)
 
 
@@ -73,7 +73,7 @@ async def modal() -> AsyncIterator[Subject]:
     tools = {}
     for each in LANGUAGES.values():
         with suppress(NotFound):
-            tools[each.image.executable] = each.find(None)
+            tools[each.image.executable] = each.find(None)[0]
     if os.geteuid() != 0:
         # Before anything is open: a skip within a group of tasks would be a failure.
         pytest.skip("only the host's root can give a box the two users that Modal's have")

@@ -74,6 +74,13 @@ async def test_the_version_is_known(box: Box) -> None:
 
 
 @all_of_them
+async def test_every_version_greets(box: Box) -> None:
+    for version in box.executor.supports(box.language).versions or ():
+        result = await box(box.language.example, version=version)
+        assert result.text == "Hello, world!\n", (version, result)
+
+
+@all_of_them
 async def test_input_and_arguments_arrive_in_unicode(box: Box) -> None:
     result = await run(box, "echo", "grün €", "\U0001f3ad two", stdin="one\n\U0001f3ad")
     assert result.status is Status.SUCCEEDED, result

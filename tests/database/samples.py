@@ -25,6 +25,7 @@ from app.domain.execution import (
 )
 from app.domain.history import Filter, Order, Page, Stats, Window
 from app.domain.limits import DEFAULT_LIMITS
+from app.domain.ports import Support
 from app.storage.store import Claimer, Heir, Hold, LogEntry, Store
 
 Statements = Callable[[], AbstractContextManager[list[str]]]
@@ -38,7 +39,9 @@ SUCCESS = Outcome(
     exit_code=0,
     usage=Usage(wall_time=0.25, cpu_time=0.125, peak_memory=9_437_184),
 )
-CLAIMER = Claimer(holder=HOLDER, executor="local", versions={"PYTHON": "3.12.1"})
+CLAIMER = Claimer(
+    holder=HOLDER, executor="local", runs={"PYTHON": Support(versions=("3.12.1", "3.11.7"))}
+)
 LOST = Outcome(status=Status.INFRASTRUCTURE_ERROR, message="The process that ran it is gone.")
 HEIR = Heir(
     holder="heir",

@@ -1,5 +1,6 @@
 """Who waits is taken in turn, once, by whoever has room."""
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -8,6 +9,7 @@ import pytest
 from sqlalchemy import NullPool, select
 
 from app.domain.execution import Execution, Outcome, Status
+from app.domain.ports import Support
 from app.storage.engine import postgres_engine
 from app.storage.queue import HEAD_START, SPARE
 from app.storage.rows import EXECUTIONS
@@ -96,8 +98,34 @@ async def test_nobody_takes_what_they_cannot_run(store: Store) -> None:
     mine = [waiting(1 + number) for number in range(3)]
     await enqueue(store, other, *mine)
     assert await claimed(store, 10) == [one.id for one in mine]
-    both = Claimer(holder=HOLDER, executor="local", versions={"PYTHON": None, "JAVASCRIPT": None})
+    both = Claimer(
+        holder=HOLDER, executor="local", runs={"PYTHON": Support(), "JAVASCRIPT": Support()}
+    )
     assert await claimed(store, 10, both) == [other.id]
+
+
+@pytest.mark.parametrize(
+    ("versions", "taken"),
+    [
+        (("3.12.1", "3.9.2"), {"3": "3.12.1", "3.9": "3.9.2", "3.12.1": "3.12.1", None: "3.12.1"}),
+        (("3.1.2",), {"3": "3.1.2", None: "3.1.2"}),
+        ((), {None: None}),
+        (None, {None: None}),
+    ],
+)
+async def test_who_has_the_version_that_is_asked_for_takes_it(
+    store: Store, versions: tuple[str, ...] | None, taken: dict[str | None, str | None]
+) -> None:
+    wishes = dict.fromkeys(("3", "3.9", "3.12.1", "3.1.", "%", None))
+    for number, wish in enumerate(wishes):
+        program = replace(PROGRAM, language_version=wish)
+        await store.enqueue(waiting(number), program, Bounds(owned=9, in_all=9))
+    runs = {"PYTHON": Support(versions=versions)}
+    by = Claimer(holder=HOLDER, executor="local", runs=runs)
+    work = await store.claim(by, 10)
+    assert {
+        each.program.language_version: each.execution.language_version for each in work
+    } == taken
 
 
 async def test_of_many_that_claim_each_gets_something_else(store: Store, url: str) -> None:
@@ -106,7 +134,7 @@ async def test_of_many_that_claim_each_gets_something_else(store: Store, url: st
     other, taken = Store(url), list[UUID]()
 
     async def take(at: Store, name: str) -> None:
-        by = Claimer(holder=name, executor="local", versions={"PYTHON": None})
+        by = Claimer(holder=name, executor="local", runs={"PYTHON": Support()})
         while ids := await claimed(at, 3, by):
             taken.extend(ids)
 

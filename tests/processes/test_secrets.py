@@ -26,7 +26,7 @@ time.sleep(3600)
 
 
 PYTHON = all_languages()["PYTHON"]
-TOOLS = {PYTHON.image.executable: PYTHON.find(None)}
+TOOLS = {PYTHON.image.executable: PYTHON.find(None)[0]}
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def test_a_host_without_bubblewrap_is_told_how_to_get_it(
 
 
 def executor(**chosen: Path) -> LocalExecutor:
-    return LocalExecutor(LANGUAGES, interpreter=PYTHON.find(None), executables=chosen)
+    return LocalExecutor(LANGUAGES, interpreter=PYTHON.find(None)[0], executables=chosen)
 
 
 async def made(**chosen: Path) -> LocalExecutor:

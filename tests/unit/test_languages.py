@@ -53,7 +53,7 @@ def test_the_example_greets_and_ends_its_line(language: Language) -> None:
 @each_language
 def test_what_a_cell_needs_of_a_language_is_there(language: Language) -> None:
     try:
-        toolchain = language.find(None)
+        toolchain = language.find(None)[0]
     except NotFound as missing:
         pytest.skip(f"not on this host: {missing}")
     assert toolchain.executable.is_absolute()
@@ -68,13 +68,13 @@ def test_a_missing_executable_is_named(language: Language, tmp_path: Path) -> No
 
 
 def test_python_is_the_interpreter_beneath_our_own_environment() -> None:
-    toolchain = LANGUAGES["PYTHON"].find(None)
+    toolchain = LANGUAGES["PYTHON"].find(None)[0]
     assert not toolchain.executable.is_relative_to(sys.prefix)
     assert toolchain.executable.is_relative_to(sys.base_prefix)
 
 
 def test_python_shows_no_installed_packages() -> None:
-    toolchain = LANGUAGES["PYTHON"].find(None)
+    toolchain = LANGUAGES["PYTHON"].find(None)[0]
     ask = "import site, json; print('\\n'.join(site.getsitepackages()))"
     asked = subprocess.run(
         [toolchain.executable, "-c", ask], capture_output=True, text=True, check=True
@@ -100,17 +100,17 @@ def test_a_python_in_the_system_is_in_every_cell_already() -> None:
     system = Path("/usr/bin/python3")
     if not os.access(system, os.X_OK):
         pytest.skip("this host has no /usr/bin/python3")
-    assert LANGUAGES["PYTHON"].find(system).mounts == ()
+    assert LANGUAGES["PYTHON"].find(system)[0].mounts == ()
 
 
 def test_only_node_itself_goes_into_a_cell() -> None:
-    (mount,) = LANGUAGES["JAVASCRIPT"].find(None).mounts
+    (mount,) = LANGUAGES["JAVASCRIPT"].find(None)[0].mounts
     assert mount.source.is_file()
 
 
 def test_a_node_of_the_operators_choice_is_resolved(tmp_path: Path) -> None:
-    real = LANGUAGES["JAVASCRIPT"].find(None).mounts[0].source
+    real = LANGUAGES["JAVASCRIPT"].find(None)[0].mounts[0].source
     link = tmp_path / "node"
     link.symlink_to(real)
-    (mount,) = LANGUAGES["JAVASCRIPT"].find(link).mounts
+    (mount,) = LANGUAGES["JAVASCRIPT"].find(link)[0].mounts
     assert mount.source == real

@@ -31,8 +31,8 @@ _call_in_its_loop = synchronize_api(_call)  # type: ignore[no-untyped-call]
 def tools() -> Mapping[str, Toolchain]:
     languages = all_languages()
     return {
-        "python3": languages["PYTHON"].find(None),
-        "node": languages["JAVASCRIPT"].find(None),
+        "python3": languages["PYTHON"].find(None)[0],
+        "node": languages["JAVASCRIPT"].find(None)[0],
     }
 
 

@@ -29,7 +29,7 @@ from app.executors.modal.loopback import LoopbackModal
 from app.languages import all_languages
 
 async def main():
-    tools = {"python3": all_languages()["PYTHON"].find(None)}
+    tools = {"python3": all_languages()["PYTHON"].find(None)[0]}
     async with LoopbackModal(tools) as server:
         os.environ["MODAL_SERVER_URL"] = server.url
         client = await modal.Client.from_credentials.aio(server.token_id, server.token_secret)

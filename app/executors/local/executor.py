@@ -1,8 +1,6 @@
 """The embedded sandbox as the rest of the house knows it."""
 
 import logging
-import os
-import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -15,7 +13,7 @@ import anyio.to_thread
 
 from app.domain.errors import Check, ExecutorError, Unavailable
 from app.domain.execution import Exit, Output, Stream
-from app.domain.language import Language, NotFound, Runtime, Toolchain
+from app.domain.language import Language, Runtime, Toolchain
 from app.domain.limits import DEFAULT_LIMITS, Limits
 from app.domain.ports import Emit, ExecutorState, Placed, Placement, Sandbox, Support
 from app.executors.local import host
@@ -29,13 +27,12 @@ from app.executors.local.sandbox import LocalSandbox, Spare, argv, environment, 
 from app.executors.local.seccomp import UnsupportedArchitecture, seccomp_filter
 from app.executors.local.selftest import prove
 from app.executors.local.stage import Stage
+from app.executors.local.toolchains import Toolchains
 from app.executors.local.warm import WarmCells
 from app.executors.local.warming import Warm, warmed
 from app.executors.local.zygote import Recipe, recipe_for
 
 log = logging.getLogger(__name__)
-
-_VERSION_LENGTH = 100
 
 
 class LocalExecutor:
@@ -64,18 +61,9 @@ class LocalExecutor:
         self._wants_warm = keeps_warm
         self._warm = Warm(cells={}, checks=())
         self._interpreter = interpreter
-        self._toolchains: dict[str, Toolchain] = {}
-        self._support: dict[str, Support] = {}
-        for language in languages.values():
-            try:
-                found = language.find((executables or {}).get(language.id))
-            except NotFound as missing:
-                self._support[language.id] = Support(reason=str(missing))
-            else:
-                self._toolchains[language.id] = found
-        self._languages = languages
-        mounts = (*interpreter.mounts, *(m for t in self._toolchains.values() for m in t.mounts))
-        self._stage = Stage(mounts)
+        self._toolchains = Toolchains(languages, executables or {})
+        mounts = (mount for each in (interpreter, *self._toolchains) for mount in each.mounts)
+        self._stage = Stage(tuple(mounts))
         self._command_lines: dict[Toolchain, list[str]] = {}
         self._resources = AsyncExitStack()
         self._cgroups: Cgroups | None = None
@@ -92,7 +80,7 @@ class LocalExecutor:
             await anyio.to_thread.run_sync(self._find_cgroups)
             if self._cgroups is not None:
                 resources.push_async_callback(anyio.to_thread.run_sync, self._cgroups.close)
-            await self._find_versions()
+            await self._toolchains.ask(self._ask_version)
             await self._prove()
             if self._wants_warm:
                 recipes = await anyio.to_thread.run_sync(lambda: dict(self._recipes()))
@@ -130,18 +118,23 @@ class LocalExecutor:
             raise ExecutorError(f"a program that does nothing ended with {end}")
 
     def supports(self, language: Language) -> Support:
-        """Tell whether the language runs here; its version was asked in a cell at the start."""
-        return self._support[language.id]
+        """Tell whether the language runs here; its versions were asked in cells at the start."""
+        return self._toolchains.support[language.id]
 
     @asynccontextmanager
     async def sandbox(
-        self, language: Language, limits: Limits, placed: Placed | None = None
+        self,
+        language: Language,
+        limits: Limits,
+        placed: Placed | None = None,
+        *,
+        version: str | None = None,
     ) -> AsyncIterator[Sandbox]:
         """Start a fresh cell."""
         del placed  # a cell cannot outlive us
-        toolchain = self._toolchains[language.id]
+        toolchain = self._toolchains.choose(language, version)
         async with AsyncExitStack() as opened:
-            cells = self._warm.cells.get(language.id)
+            cells = self._warm_cells(language, toolchain)
             if cells and cells.recipe.fits(*plain_start(toolchain, language, limits)):
                 slot = await opened.enter_async_context(cells.slot(limits))
                 if slot:
@@ -164,6 +157,10 @@ class LocalExecutor:
         """Find nothing: a cell dies with the process that started it."""
         del placement, limits, emit, skip, placed
         return None
+
+    def _warm_cells(self, language: Language, toolchain: Toolchain) -> WarmCells | None:
+        is_usual = toolchain is self._toolchains.choose(language, None)
+        return self._warm.cells.get(language.id) if is_usual else None
 
     @asynccontextmanager
     async def _open(
@@ -191,7 +188,7 @@ class LocalExecutor:
                 await anyio.to_thread.run_sync(meter.remove)
 
     def _write_command_lines(self) -> None:
-        for toolchain in (self._interpreter, *self._toolchains.values()):
+        for toolchain in (self._interpreter, *self._toolchains):
             line = command_line(self._stage, self._interpreter, toolchain)
             self._command_lines[toolchain] = line
 
@@ -201,31 +198,14 @@ class LocalExecutor:
         except OSError as error:
             self._cgroups_missing = str(error)
 
-    async def _find_versions(self) -> None:
-        turns = anyio.CapacityLimiter(len(os.sched_getaffinity(0)))
-        async with anyio.create_task_group() as tasks:
-            for id in self._toolchains:
-                tasks.start_soon(self._find_version, id, turns)
-
-    async def _find_version(self, id: str, turns: anyio.CapacityLimiter) -> None:
-        async with turns:
-            self._support[id] = await self._ask_version(self._languages[id])
-
-    async def _ask_version(self, language: Language) -> Support:
-        toolchain = self._toolchains[language.id]
-        try:
-            async with self._open(toolchain, DEFAULT_LIMITS) as (cell, meter):
-                start = Start(
-                    argv=argv(toolchain, language.version_arguments),
-                    environment=environment(toolchain),
-                )
-                _, said = await _listen(Run(cell, DEFAULT_LIMITS, meter), start)
-        except ExecutorError as error:
-            return Support(reason=str(error))  # of this one; whether any cell works is proven next
-        found = re.search(language.version_pattern, said)
-        if found is None:
-            return Support(reason=f"it does not tell its version, but {said[:200]!r}")
-        return Support(version=" ".join(found.groups())[:_VERSION_LENGTH])
+    async def _ask_version(self, language: Language, toolchain: Toolchain) -> str:
+        async with self._open(toolchain, DEFAULT_LIMITS) as (cell, meter):
+            start = Start(
+                argv=argv(toolchain, language.version_arguments),
+                environment=environment(toolchain),
+            )
+            _, said = await _listen(Run(cell, DEFAULT_LIMITS, meter), start)
+        return said
 
     async def _prove(self) -> None:
         try:
@@ -242,15 +222,14 @@ class LocalExecutor:
 
     def _recipes(self) -> Iterator[tuple[str, tuple[Recipe, Runtime]]]:
         """Say what can be kept warm, and how."""
-        for id, toolchain in self._toolchains.items():
-            language = self._languages[id]
-            if language.runtime and self._support[id].is_available:
+        for language, toolchain in self._toolchains.usual():
+            if language.runtime:
                 memory = language.memory or self._defaults.memory
                 limits = replace(self._defaults, memory=memory)
                 toolchains = (self._interpreter, toolchain)
                 start = plain_start(toolchain, language, limits)
                 yield (
-                    id,
+                    language.id,
                     (
                         recipe_for(self._stage, toolchains, start, limits, language.runtime),
                         language.runtime,
@@ -293,11 +272,11 @@ class LocalExecutor:
         yield Check(name="bubblewrap", passed=True, detail=self._stage.bubblewrap_version())
         yield host.cgroup_mode(self._cgroups, self._cgroups_missing)
         yield from host.limits(self._cgroups)
-        for id, support in self._support.items():
+        for id, support in self._toolchains.support.items():
             yield Check(
                 name=f"language {id}",
                 passed=support.is_available,
-                detail=support.version or support.reason or "",
+                detail=", ".join(support.versions or ()) or support.reason or "",
                 required=False,
             )
 

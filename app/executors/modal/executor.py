@@ -146,9 +146,15 @@ class ModalExecutor:
 
     @asynccontextmanager
     async def sandbox(
-        self, language: Language, limits: Limits, placed: Placed | None = None
+        self,
+        language: Language,
+        limits: Limits,
+        placed: Placed | None = None,
+        *,
+        version: str | None = None,
     ) -> AsyncIterator[Sandbox]:
         """Prepare a run; its box is claimed when the program is ready to go."""
+        del version  # an image has one of each language
         yield ModalSandbox(language, limits, self._claim, self._release, placed)
 
     async def reattach(
@@ -331,6 +337,7 @@ class ModalExecutor:
             await anyio.sleep_forever()
 
     async def _find_versions(self) -> None:
+        # Until they are known, programs that ask for a version wait.
         for pause in chain(_RETRY, repeat(_RETRY[-1])):
             try:
                 answers = await self._ask_versions()
@@ -338,10 +345,8 @@ class ModalExecutor:
                 log.warning("modal: no versions yet", extra={"reason": str(error)})
                 await anyio.sleep(pause)
             else:
-                self._support = {
-                    language.id: version_of(language, answers.get(language.id))
-                    for language in self._languages.values()
-                }
+                for each in self._languages.values():
+                    self._support[each.id] = version_of(each, answers.get(each.id))
                 return
 
     async def _ask_versions(self) -> Mapping[str, str]:
@@ -369,7 +374,9 @@ def version_of(language: Language, said: str | None) -> Support:
         missing = f"{language.image.executable} is not in the image; run `greenroom modal build`"
         return Support(reason=missing)
     found = re.search(language.version_pattern, said)
-    return Support(version=" ".join(found.groups())[:_VERSION_LENGTH] if found else None)
+    if found is None:
+        return Support(reason=f"it does not tell its version, but {said[:200]!r}")
+    return Support(versions=(" ".join(found.groups())[:_VERSION_LENGTH],))
 
 
 def _say_hello(account: Account) -> None:
