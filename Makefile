@@ -44,9 +44,11 @@ schema: install ## Write schema.graphql, .env.example and the README's table of 
 promise: ## Take schema.graphql for what clients are promised from now on; for a release
 	@cp schema.graphql schema.released.graphql
 
-lock: install-dev ## Write both locks anew from pyproject.toml
+lock: install-dev ## Write the locks anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --no-strip-extras --generate-hashes --no-emit-index-url \
 		--no-header --group build pyproject.toml --output-file requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --no-strip-extras --generate-hashes --no-emit-index-url \
 		--no-header --group build --group dev --constraint requirements.txt pyproject.toml \
 		--output-file requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+		--no-header --group pyproject.toml:clang --output-file requirements-clang.txt

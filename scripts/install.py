@@ -25,6 +25,9 @@ PAGE_SOURCE = ROOT / "web" / "graphiql"
 PAGE = ROOT / "app" / "api" / "graphiql"
 LOCKS = {"run": "requirements.txt", "dev": "requirements-dev.txt"}
 OLDEST_PYTHON = (3, 11)
+CLANG_LOCK = "requirements-clang.txt"
+# What GCC needs to compile C and C++; without the headers it compiles nothing.
+GCC = ("/usr/bin/gcc", "/usr/bin/g++", "/usr/include/stdio.h")
 NOT_SOURCE = {"node_modules", "dist"}
 
 _NO_PIP = "`apt install python3-venv`, or set PYTHON to another one: `make run PYTHON=python3.12`"
@@ -73,6 +76,8 @@ def main(kind: str, *, again: bool) -> None:
     make_environment()
     install_packages(kind)
     build_page(again=again)
+    if not all(map(os.path.isfile, GCC)):
+        install_clang(again=again)
     write_env()
 
 
@@ -96,11 +101,8 @@ def install_packages(kind: str) -> None:
     if any(is_stamped(stamp, wanted_for(stamp)) for stamp in stamps):
         return
     say(f"installing packages from {lock.name}; the first time takes a minute ...")
-    pip = [str(BIN / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    # The lock is whole, so nothing is to be resolved; pip's resolver also trips over a dependency
-    # with an extra (`coverage[toml]`) once a newer release than the locked one is out.
-    run([*pip, "--require-hashes", "--no-deps", "--prefer-binary", "--requirement", str(lock)])
-    run([*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+    pip("--require-hashes", "--prefer-binary", "--requirement", str(lock))
+    pip("--no-build-isolation", "--editable", str(ROOT))
     (VENV / f".installed-{kind}").write_text(wanted)
 
 
@@ -135,6 +137,34 @@ def build_page(*, again: bool) -> None:
         failed.write_text(wanted)
         return
     stamp.write_text(wanted)
+
+
+def install_clang(*, again: bool) -> None:
+    """Install a compiler for C and C++, which compiles its libraries once; not vital either."""
+    wanted = digest([ROOT / CLANG_LOCK])
+    stamp, failed = VENV / ".clang-installed", VENV / ".clang-failed"
+    if is_stamped(stamp, wanted) or (is_stamped(failed, wanted) and not again):
+        return
+    say("there is no GCC for C and C++: installing Clang (100 MB), which takes some minutes ...")
+    try:
+        pip("--require-hashes", "--prefer-binary", "--requirement", str(ROOT / CLANG_LOCK))
+        prepare = "from app.languages import _zig; _zig.prepare()"
+        run([str(BIN / "python"), "-c", prepare])
+    except InstallError as error:
+        say(f"C and C++ are not there: {error}. {RETRY}")
+        failed.write_text(wanted)
+        return
+    stamp.write_text(wanted)
+
+
+def pip(*arguments: str) -> None:
+    """Install exactly what is named.
+
+    The locks are whole, so nothing is to be resolved; pip's resolver also trips over a dependency
+    with an extra (`coverage[toml]`) once a newer release than the locked one is out.
+    """
+    quietly = ("--quiet", "--disable-pip-version-check", "--no-deps")
+    run([str(BIN / "python"), "-m", "pip", "install", *quietly, *arguments])
 
 
 def npm(*arguments: str) -> None:

@@ -52,8 +52,8 @@ TABLE: Mapping[str, Mapping[frozenset[Role], str]] = {
     "Execution": {
         EVERYBODY: "id status language languageVersion limits limitsHit subject sessionId label "
         "metadata isInteractive executor attempt queue rerunOf createdAt startedAt finishedAt "
-        "exitCode signal timeLimit message usage compile source files entryPoint stdin args stdout stderr "
-        "stdoutStream stderrStream events"
+        "exitCode signal timeLimit message usage compile source files entryPoint stdin args "
+        "stdout stderr stdoutStream stderrStream events"
     },
     "QueuePlace": {EVERYBODY: "position ageMs"},
     "CompilePhase": {EVERYBODY: "status exitCode message isCached stdout stderr usage"},
@@ -75,8 +75,8 @@ TABLE: Mapping[str, Mapping[frozenset[Role], str]] = {
     "WallTimePercentiles": {EVERYBODY: "p50Ms p95Ms p99Ms"},
     # The service. What it is made of, and how full others make it, is its operator's business.
     "Language": {
-        EVERYBODY: "id name version versions isAvailable unavailableReason defaultMemoryBytes isCompiled "
-        "editorMode fileExtension example"
+        EVERYBODY: "id name version versions isAvailable unavailableReason defaultMemoryBytes "
+        "isCompiled editorMode fileExtension example"
     },
     "ServiceLimits": {
         EVERYBODY: "defaults maximums sourceBytes stdinBytes args argsBytes files filesBytes "

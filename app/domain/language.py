@@ -30,6 +30,8 @@ class Toolchain:
 
     executable: Path
     """Inside the cell."""
+    arguments: tuple[str, ...] = ()
+    """What comes first, whatever else is asked of the executable."""
     mounts: tuple[Mount, ...] = ()
     hidden: tuple[Path, ...] = ()
     """Folders that appear empty, such as a host's installed packages."""

@@ -1,4 +1,4 @@
-"""C, by the host's GCC."""
+"""C, by GCC or Clang."""
 
 from functools import partial
 
@@ -18,6 +18,6 @@ LANGUAGE = Language(
     version_arguments=("--version",),
     version_pattern=_cc.VERSION,
     example='#include <stdio.h>\n\nint main(void) {\n    puts("Hello, world!");\n}\n',
-    find=partial(_cc.find, compiler="gcc", packages="gcc libc6-dev"),
+    find=partial(_cc.find, gnu="gcc", zig="cc"),
     image=ImageNeeds(executable="gcc", apt=("gcc", "libc6-dev")),
 )

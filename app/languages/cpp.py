@@ -1,4 +1,4 @@
-"""C++, by the host's GCC."""
+"""C++, by GCC or Clang."""
 
 from functools import partial
 
@@ -18,6 +18,6 @@ LANGUAGE = Language(
     version_arguments=("--version",),
     version_pattern=_cc.VERSION,
     example='#include <iostream>\n\nint main() {\n    std::cout << "Hello, world!\\n";\n}\n',
-    find=partial(_cc.find, compiler="g++", packages="g++"),
+    find=partial(_cc.find, gnu="g++", zig="c++"),
     image=ImageNeeds(executable="g++", apt=("g++",)),
 )

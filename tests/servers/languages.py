@@ -1,4 +1,4 @@
-"""Debian's packages of languages, where this machine lacks them and we may install them."""
+"""Languages that this machine lacks: Debian's packages, where we may, and PyPI's."""
 
 import os
 import shutil
@@ -7,11 +7,14 @@ from collections.abc import Iterable
 
 from app.domain.language import Language, NotFound
 
+from scripts.install import install_clang
+
 from .debian import install
 
 
 def ensure_languages(languages: Iterable[Language]) -> None:
     """Install what is missing; where that cannot be, the tests of a language skip and say why."""
+    install_clang(again=False)
     packages = sorted({name for each in languages if _is_missing(each) for name in each.image.apt})
     if not packages or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return

@@ -166,3 +166,20 @@ def test_a_page_is_tried_again_when_asked_and_when_its_sources_change(
     assert asked(npm) == ["ci", "run"]
     install.build_page(again=True)
     assert asked(npm) == []
+
+
+def test_clang_is_tried_once_again_when_asked_and_never_when_it_is_there(
+    root: Path, npm: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / install.CLANG_LOCK).write_text("ziglang==0")
+    # A pip that fails as one behind a wall.
+    npm.rename(npm.with_name("python")).write_text(NPM)
+    notes, done = npm.with_name("python.asked"), npm.with_name("python.open")
+    for again in (False, False, True):
+        install.install_clang(again=again)
+    assert notes.read_text().count(install.CLANG_LOCK) == 2
+    assert "C and C++ are not there" in capsys.readouterr().out
+    done.touch()
+    for again in (True, False, True):
+        install.install_clang(again=again)
+    assert notes.read_text().count("prepare()") == 1

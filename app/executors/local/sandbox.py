@@ -81,7 +81,9 @@ def argv(
     toolchain: Toolchain, arguments: tuple[str, ...], executable: str | None = None
 ) -> tuple[str, ...]:
     """Return what is started: a file in the cell, or the language's own executable."""
-    return (executable or str(toolchain.executable), *arguments)
+    if executable is not None:
+        return (executable, *arguments)
+    return (str(toolchain.executable), *toolchain.arguments, *arguments)
 
 
 def environment(toolchain: Toolchain) -> dict[str, str]:

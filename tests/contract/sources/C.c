@@ -19,7 +19,7 @@ int main(int count, char **words) {
         for (volatile int n = 0;; n++);
     } else if (!strcmp(mode, "eat")) {
         for (;;) {
-            char *eaten = malloc(100000);
+            char *volatile eaten = malloc(100000);
             if (eaten) memset(eaten, 'x', 100000);
         }
     } else if (!strcmp(mode, "flood")) {
