@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterable
 
 from app.domain.language import Language, NotFound
-
 from scripts.install import install_clang
 
 from .debian import install
