@@ -17,16 +17,12 @@ from app.domain.language import (
 )
 from app.domain.limits import MIB, Limits
 from app.languages._host import chosen
+from app.languages._java_names import file_name, main_class
 
 _JDKS = Path("/usr/lib/jvm")
 _CLASSES = f"{FOLDER}/{BUILD}"
 # Few threads, whatever the machine has: each weighs on the limits of processes and of memory.
 _SMALL = ("-XX:+UseSerialGC", "-XX:ActiveProcessorCount=2", "-XX:-UsePerfData", "-Xshare:auto")
-_PACKAGE = re.compile(r"^\s*package\s+([\w.]+)\s*;", re.MULTILINE)
-_PUBLIC = re.compile(
-    r"^\s*public\s+(?:(?:final|abstract|strictfp|sealed)\s+)*(?:class|record|enum|interface)\s+(\w+)",
-    re.MULTILINE,
-)
 
 
 def find(executable: Path | None) -> tuple[Toolchain, ...]:
@@ -43,19 +39,6 @@ def find(executable: Path | None) -> tuple[Toolchain, ...]:
     return tuple(
         Toolchain(executable=java, mounts=tuple(_configuration(java))) for java in newest_first
     )
-
-
-def file_name(text: str) -> str | None:
-    """Return what the compiler wants the file to be called: like its public class."""
-    public = _PUBLIC.search(text)
-    return f"{public[1]}.java" if public else None
-
-
-def main_class(sources: Sources) -> str:
-    """Return the class to start: the file's public one, in its package, or `Main`."""
-    package, public = _PACKAGE.search(sources.text), _PUBLIC.search(sources.text)
-    name = public[1] if public else Path(sources.entry).stem
-    return f"{package[1]}.{name}" if package else name
 
 
 def _configuration(java: Path) -> Iterator[Mount]:
