@@ -5,9 +5,13 @@ Both are measured alternately in one run, so that a machine whose speed drifts d
 
 import json
 import platform
+import sqlite3
 import statistics
 import sys
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -18,6 +22,7 @@ from app.languages import all_languages
 from benchmarks.subjects import Sample, Service, Subject, bare, served
 
 AT_ONCE = 8
+MEASURED = ("PYTHON", "JAVASCRIPT")  # a bare start of a compiler says hello to nobody
 console = Console(stderr=True)
 
 
@@ -67,16 +72,29 @@ def main(
 ) -> None:
     """Measure."""
     compared = []
-    with served({}) as port:
-        for language in all_languages().values():
-            with bare(language) as baseline:
-                subjects = (Service(port, language), baseline)
-                turns = list(_alternate(subjects, rounds=rounds, runs=runs, name=language.name))
-            compared.append(_compare(language.name, turns))
+    with TemporaryDirectory() as folder:
+        database = Path(folder, "measured.db")
+        with served({"GREENROOM_DATABASE_URL": f"sqlite:///{database}"}) as port:
+            for language in map(all_languages().__getitem__, MEASURED):
+                with bare(language) as baseline:
+                    subjects = (Service(port, language), baseline)
+                    turns = _alternate(subjects, rounds=rounds, runs=runs, name=language.name)
+                compared.append(_compare(language.name, turns))
+        rows = _rows_per_run(database)
     if as_json:
-        print(json.dumps([asdict(each) for each in compared], indent=2))
+        figures = {"compared": [asdict(each) for each in compared], "rows_per_run": rows}
+        print(json.dumps(figures, indent=2))
     else:
-        _show(compared)
+        _show(compared, rows)
+
+
+def _rows_per_run(database: Path) -> float:
+    with closing(sqlite3.connect(database)) as connection:
+        runs, pieces = (
+            connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in ("executions", "execution_output")
+        )
+    return float((runs + pieces) / runs)
 
 
 def _alternate(
@@ -122,8 +140,9 @@ def _median(figures: "tuple[Figures, ...]") -> Figures:
     )
 
 
-def _show(compared: list[Comparison]) -> None:
-    table = Table(title=f"hello world on {platform.machine()}, Python {sys.version.split()[0]}")
+def _show(compared: list[Comparison], rows: float) -> None:
+    title = f"hello world on {platform.machine()}, Python {sys.version.split()[0]}"
+    table = Table(title=title, caption=f"{rows:.2f} rows written per run")
     for name in ("", "p50", "bare", "ratio", "p95 ratio", f"runs/s at {AT_ONCE}", "bare", "ratio"):
         table.add_column(name, justify="right")
     for each in compared:

@@ -134,7 +134,8 @@ def served(settings: Mapping[str, str]) -> Iterator[int]:
     greenroom = str(Path(sys.executable).with_name("greenroom"))
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"GREENROOM_PORT": "0", **settings}
-        subprocess.run([greenroom, "migrate"], cwd=folder, env=environment, check=True)
+        migrate, quiet = [greenroom, "migrate"], subprocess.DEVNULL
+        subprocess.run(migrate, cwd=folder, env=environment, stdout=quiet, check=True)
         with subprocess.Popen(
             [greenroom, "serve"], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
         ) as server:

@@ -1,6 +1,8 @@
 """Each command does what its help says, with an exit code that means it."""
 
 import json
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from app.api.schema import schema
 from app.cli import app
 from app.languages import LanguageId
 
-from .server import greenroom, named
+from .server import environment, greenroom, named
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("serve", "migrate", "purge", "doctor", "languages", "schema", "config", "version")
@@ -103,3 +105,20 @@ def test_every_command_has_help(command: str) -> None:
 )
 def test_a_wrong_word_is_a_usage_error(arguments: str) -> None:
     assert "Usage" in say(*arguments.split(), code=2)
+
+
+def test_the_benchmark_compares_both_languages_with_bare_starts() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--rounds", "1", "--runs", "5", "--json"],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    figures = json.loads(ended.stdout)
+    assert [each["language"] for each in figures["compared"]] == ["Python", "JavaScript"]
+    assert all(each["p50_ratio"] > 0 for each in figures["compared"])
+    assert figures["rows_per_run"] == 2
