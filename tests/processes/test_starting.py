@@ -65,7 +65,8 @@ def refusal(*arguments: str, **settings: Any) -> str:
 
 
 async def test_a_server_says_where_it_is_and_answers_there(folder: Path) -> None:
-    async with serving(folder) as (server, api):
+    # It drains nothing, so it does not wait: this is longer than we wait for its end.
+    async with serving(folder, drain=60) as (server, api):
         assert "http://127.0.0.1:" in await server.says("serving")
         execution = await api.run("print(6 * 7)")
         assert (execution["status"], execution["stdout"]) == ("SUCCEEDED", "42\n")
@@ -76,9 +77,7 @@ async def test_a_server_says_where_it_is_and_answers_there(folder: Path) -> None
         assert "accepted" in accepted
         assert "ended" in ended
         assert not any("print(6" in line for line in server.log)
-        began = anyio.current_time()
         assert await server.stop() == 0
-        assert anyio.current_time() - began < 3
         assert await anyio.to_thread.run_sync(traces, server.pid) == []
     kept, transcript = await stored(folder, execution["id"])
     assert (kept.status, transcript.stdout) == ("SUCCEEDED", b"42\n")

@@ -99,15 +99,14 @@ async def test_what_does_not_end_in_time_is_stopped_and_its_caller_told(folder: 
 
 @SIGNALS
 async def test_a_second_signal_does_not_wait(folder: Path, number: signal.Signals) -> None:
-    async with serving(folder) as (server, api):
+    # Longer than we wait for the end of a server.
+    async with serving(folder, drain=60, default_wall_time=60) as (server, api):
         id = (await api.run(SLEEP.format(60), args=["twice"], waitMs=0))["id"]
         await until_running(api, id)
         server.signal(number)
         await server.says("stopping")
-        began = anyio.current_time()
         server.signal(number)
         assert await server.end() == 0
-        assert anyio.current_time() - began < 3
         await until_gone("twice")
         assert await left(server) == []
     kept, transcript = await stored(folder, id)
