@@ -62,9 +62,17 @@ def serve(
 
 
 @app.command()
-def worker() -> None:
+def worker(
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port for /healthz, /readyz and /metrics; 0: any."),
+    ] = None,
+) -> None:
     """Run programs that other processes accept, until Ctrl-C; needs PostgreSQL."""
-    _run_forever(work_forever, settings_or_fail())
+    _run_forever(
+        work_forever,
+        settings_or_fail() if port is None else settings_or_fail(worker_port=port),
+    )
 
 
 def _run_forever(run: Callable[[Settings], Awaitable[None]], settings: Settings) -> None:

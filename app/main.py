@@ -12,7 +12,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.access.audit import Auditor
@@ -200,9 +200,23 @@ def bounds_of(settings: Settings) -> OperationBounds:
 
 def create_app(settings: Settings, services: Services) -> FastAPI:
     """Return the application around services that are open for as long as it serves."""
+    entrance = Entrance(services.doorkeeper)
+    routes = [*_graphql(settings, services, entrance), *_watched(services, entrance)]
+    app = FastAPI(openapi_url=None, routes=routes)
+    _guard(app, settings)
+    return app
+
+
+def create_watched_app(settings: Settings, services: Services) -> FastAPI:
+    """Return the part of the application that says how the process is."""
+    app = FastAPI(openapi_url=None, routes=_watched(services, Entrance(services.doorkeeper)))
+    _guard(app, settings)
+    return app
+
+
+def _graphql(settings: Settings, services: Services, entrance: Entrance) -> list[BaseRoute]:
     operations = Operations(schema._schema, services, bounds_of(settings))  # noqa: SLF001 - public
     streams = services.streams
-    entrance = Entrance(services.doorkeeper)
     view = GraphQLView(
         operations,
         streams,
@@ -210,17 +224,22 @@ def create_app(settings: Settings, services: Services) -> FastAPI:
         body=BodyBounds(size=settings.max_body, time=settings.body_time),
         has_page=settings.graphiql and not settings.production,
     )
-    app = FastAPI(
-        openapi_url=None,
-        routes=[
-            Route("/graphql", view),
-            WebSocketRoute("/graphql", GraphQLSocket(operations, streams, entrance)),
-            Mount("/graphiql", GraphiQLFiles()),
-            Route("/healthz", _is_up),
-            Route("/readyz", partial(_is_ready, services)),
-            Route("/metrics", partial(metrics, services, entrance)),
-        ],
-    )
+    return [
+        Route("/graphql", view),
+        WebSocketRoute("/graphql", GraphQLSocket(operations, streams, entrance)),
+        Mount("/graphiql", GraphiQLFiles()),
+    ]
+
+
+def _watched(services: Services, entrance: Entrance) -> list[BaseRoute]:
+    return [
+        Route("/healthz", _is_up),
+        Route("/readyz", partial(_is_ready, services)),
+        Route("/metrics", partial(metrics, services, entrance)),
+    ]
+
+
+def _guard(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.cors_origins,
@@ -247,7 +266,6 @@ def create_app(settings: Settings, services: Services) -> FastAPI:
     )
     # The outermost: who is not let in leaves a line too.
     app.add_middleware(RequestLog)
-    return app
 
 
 @asynccontextmanager

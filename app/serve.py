@@ -4,14 +4,15 @@ import ipaddress
 import logging
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Protocol, runtime_checkable
 
 import anyio
 import anyio.abc
 import anyio.to_thread
 import uvicorn
+from fastapi import FastAPI
 
 from app.api.context import Services
 from app.connections import Http, WebSocket
@@ -20,7 +21,14 @@ from app.domain.ports import Executor
 from app.executions.service import ExecutionService
 from app.executors.modal.credentials import BadToken, Token
 from app.logs import configure_logging
-from app.main import create_app, is_guarded, modal_loopback, modal_token, open_services
+from app.main import (
+    create_app,
+    create_watched_app,
+    is_guarded,
+    modal_loopback,
+    modal_token,
+    open_services,
+)
 from app.settings import Settings
 from app.storage.errors import StorageError
 from app.storage.migrations import pending
@@ -47,25 +55,25 @@ class Refused(Exception):
     """The server does not start; the message says what to do."""
 
 
-class _Server(uvicorn.Server):
-    """Drains before it hangs up, so that whoever waits for a program gets an answer.
-
-    It leaves signals to us: it would raise them again when it has ended, and cut the drain.
-    """
-
-    def __init__(self, config: uvicorn.Config, services: Services) -> None:
-        super().__init__(config)
-        self._executions, self._streams = services.executions, services.streams
+class _Deaf(uvicorn.Server):
+    """Leaves signals to us: it would raise them again when it has ended, and cut the drain."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
+
+class _Server(_Deaf):
+    """Drains before it hangs up, so that whoever waits for a program gets an answer."""
+
+    def __init__(self, config: uvicorn.Config, services: Services) -> None:
+        super().__init__(config)
+        self._executions, self._streams = services.executions, services.streams
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and sockets:
-            host, port = sockets[0].getsockname()[:2]
-            address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+            address = _address(sockets[0])
             log.info(
                 "serving", extra={"graphiql": f"{address}/graphql", "health": f"{address}/readyz"}
             )
@@ -109,48 +117,78 @@ async def serve_forever(settings: Settings, *, execute: bool = True) -> None:
     await _require_doors(settings)
     with _listen(settings.host, settings.port) as listener:
         async with open_services(settings, execute=execute) as services:
-            config = uvicorn.Config(
-                create_app(settings, services),
-                # httptools keeps headers without end: 200 MB of one request, when tried.
-                http=Http,
-                ws=WebSocket,
-                ws_max_size=_MOST_MESSAGE,
-                ws_ping_interval=_PING_EVERY,
-                ws_ping_timeout=_PING_EVERY,
-                # A quarter of a MiB for each socket, and output is small.
-                ws_per_message_deflate=False,
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                timeout_keep_alive=_KEEP_ALIVE,
-                timeout_graceful_shutdown=_LAST_ANSWERS,
-            )
+            config = _config(create_app(settings, services))
             await _serve(_Server(config, services), services.executions.executor, listener)
     log.info("stopped")
 
 
+def _config(app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        # httptools keeps headers without end: 200 MB of one request, when tried.
+        http=Http,
+        ws=WebSocket,
+        ws_max_size=_MOST_MESSAGE,
+        ws_ping_interval=_PING_EVERY,
+        ws_ping_timeout=_PING_EVERY,
+        # A quarter of a MiB for each socket, and output is small.
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=_LAST_ANSWERS,
+    )
+
+
 async def work_forever(settings: Settings) -> None:
-    """Run programs from the queue until a signal asks to stop, and answer nobody.
+    """Run programs from the queue until a signal asks to stop; say nothing but how it goes.
 
     Raises:
-        Refused: nobody else could ask for them.
+        Refused: nobody else could ask for them, or the port cannot be had.
         StorageError: the database cannot be used.
         Unavailable: the executor cannot run here.
     """
     configure_logging(settings.log_level, settings.log_format)
     _require_shared(settings)
     await _require_current(settings)
-    async with open_services(settings) as services:
-        log.info("working", extra={"executor": services.executions.executor.name})
-        worker = _Worker(services.executions)
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(_obey_signals, worker, services.executions.executor)
-            await worker.should_stop.wait()
-            await services.executions.close()
-            tasks.cancel_scope.cancel()
+    port = settings.worker_port
+    if port is not None:
+        await _require_doors(settings)
+    with nullcontext() if port is None else _listen(settings.host, port) as listener:
+        async with open_services(settings) as services:
+            log.info("working", extra={"executor": services.executions.executor.name})
+            worker = _Worker(services.executions)
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(_obey_signals, worker, services.executions.executor)
+                async with _watched(settings, services, listener):
+                    await worker.should_stop.wait()
+                    await services.executions.close()
+                tasks.cancel_scope.cancel()
     log.info("stopped")
+
+
+@asynccontextmanager
+async def _watched(
+    settings: Settings, services: Services, listener: socket.socket | None
+) -> AsyncIterator[None]:
+    """Say how the process is to who asks on its port, if it has one."""
+    if listener is None:
+        yield
+        return
+    server = _Deaf(_config(create_watched_app(settings, services)))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server.serve, [listener])
+        log.info("watched", extra={"metrics": f"{_address(listener)}/metrics"})
+        yield
+        server.should_exit = True
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class _Worker:
@@ -223,7 +261,7 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
     except OSError as error:
         message = (
             f"Port {port} of {host} cannot be had: {error.strerror}. "
-            "Choose another one with --port or GREENROOM_PORT."
+            "Choose another one with --port."
         )
         raise Refused(message) from error
     with listener:

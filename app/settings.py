@@ -77,6 +77,13 @@ class Settings(BaseSettings):
         description="Address to listen on; others than this machine's own need keys or tokens.",
     )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    worker_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port on which a worker answers `/healthz`, `/readyz` and `/metrics`; "
+        "unset: none.",
+    )
     database_url: SecretStr = Field(
         SecretStr("sqlite+aiosqlite:///./greenroom.db"),
         description="Where the history is kept: an SQLite file or a PostgreSQL database.",

@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 import asyncpg
+import httpx
 import pytest
 from blockbuster import BlockBuster
 
@@ -315,6 +316,33 @@ async def test_a_worker_that_stops_hands_back_what_was_not_seen_to_write(
             ended = await api.end_of(id)
             assert (ended["status"], ended["attempt"]) == ("SUCCEEDED", 2)
     await whole(url, id, "done\n")
+
+
+async def test_a_worker_says_how_it_is(folder: Path, url: str) -> None:
+    settings: Json = {"database_url": url, "log_format": "json", "drain": 60}
+    async with (
+        serving(folder, "--no-execute", database_url=url) as (_, api),
+        working(folder, worker_port=0, **settings) as worker,
+    ):
+        assert (await api.run("print(42)"))["stdout"] == "42\n"
+        address = json.loads(await worker.says("watched"))["metrics"].removesuffix("/metrics")
+        async with httpx.AsyncClient(base_url=address) as http:
+            figures = await Api(http).metrics()
+            ended = 'greenroom_executions_total{language="PYTHON",status="SUCCEEDED"}'
+            assert figures[ended] == 1
+            assert figures["greenroom_slots_used"] == 0
+            assert (await http.get("/readyz")).status_code == 200
+            assert (await http.post("/graphql", json={"query": "{a}"})).status_code == 404
+            id = await accepted(api, QUIET.format(2), "m-watched")
+            await until_status(api, id, "RUNNING")
+            worker.signal(signal.SIGTERM)
+            await worker.says("stopping")
+            assert (await http.get("/readyz")).status_code == 503
+        assert await worker.end() == 0
+        assert (await api.look(id))["status"] == "SUCCEEDED"
+        facts = [json.loads(line) for line in worker.log if line]
+    [end] = [fact for fact in facts if fact["message"] == "execution ended"][1:]
+    assert end["status"] == "SUCCEEDED"
 
 
 async def test_any_process_answers_for_what_another_one_runs(folder: Path, url: str) -> None:
