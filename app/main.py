@@ -252,6 +252,13 @@ def _guard(app: FastAPI, settings: Settings) -> None:
             "apollo-require-preflight",
             "graphql-require-preflight",
         ],
+        expose_headers=[
+            "ratelimit-limit",
+            "ratelimit-remaining",
+            "ratelimit-reset",
+            "retry-after",
+            "x-request-id",
+        ],
         max_age=3600,
     )
     app.add_middleware(

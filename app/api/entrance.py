@@ -58,6 +58,14 @@ class Entrance:
         header = Headers(scope=scope).get("authorization")
         return await self.enter(scope, said if isinstance(said, str) else header)
 
+    async def knock(self, scope: Scope) -> None:
+        """Count a socket that is about to be opened, by nobody knows whom.
+
+        Raises:
+            TooFast: too many come from there.
+        """
+        await self.doorkeeper.requests.count_address(address_of(scope))
+
     async def count(self, visit: Visit) -> None:
         """Count an operation of a socket.
 

@@ -70,6 +70,11 @@ class GraphQLSocket:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one socket to its end."""
         await receive()  # websocket.connect
+        try:
+            await self._entrance.knock(scope)
+        except TooFast as error:
+            await _close(send, Code.TRY_AGAIN_LATER, str(error))
+            return
         if SUBPROTOCOL not in scope["subprotocols"]:
             await send({"type": "websocket.accept"})
             await _close(send, Code.SUBPROTOCOL_NOT_ACCEPTABLE, "Subprotocol not acceptable")

@@ -10,6 +10,7 @@ import anyio
 import anyio.to_thread
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from tests.api.callers import SECRET, token, with_token
 from tests.api.client import PATIENCE, Api
@@ -229,3 +230,13 @@ async def test_no_log_and_no_table_has_a_secret(folder: Path) -> None:
         assert secret.encode() not in kept
         assert secret not in "\n".join(server.log)
     assert QUOTED not in "\n".join(server.log)
+
+
+async def test_sockets_of_strangers_are_counted_before_they_are_let_in(folder: Path) -> None:
+    limits: dict[str, Any] = {"rate_requests_per_address": "2/hour"}
+    async with serving(folder, jwt_secret=SECRET, **limits) as (_, api):
+        port = port_of(api)
+        async with socket(port, greet=False), socket(port, greet=False):
+            with pytest.raises(InvalidStatus, match="403"):
+                async with socket(port, greet=False):
+                    pass
