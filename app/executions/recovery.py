@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import anyio
 import anyio.to_thread
 
+from app.executions.figures import Figures
 from app.executions.holder import has_died
 from app.executions.live import CANCELLED, LOST
 from app.executions.runner import Runner
@@ -27,10 +28,12 @@ class House:
 
     Args:
         runner: None in a process that runs nothing.
+        figures: what counts the ends that are decided here.
     """
 
-    def __init__(self, store: Store, holder: str, runner: Runner | None) -> None:
+    def __init__(self, store: Store, holder: str, runner: Runner | None, figures: Figures) -> None:
         self._store, self._holder, self._runner = store, holder, runner
+        self._figures = figures
         # Until then only the known dead: a database that was away let everybody's leases expire,
         # and whoever comes back first must not take what the others are about to renew.
         self._patient_until = anyio.current_time() + store.lease_time
@@ -76,5 +79,7 @@ class House:
         for adopted in left.adopted:
             if self._runner:
                 self._runner.adopt(adopted)
-        counts = {"adopted": len(left.adopted), "queued": left.queued, "ended": left.ended}
+        for ended in left.ended:
+            self._figures.ended(ended)
+        counts = {"adopted": len(left.adopted), "queued": left.queued, "ended": len(left.ended)}
         log.warning("executions of a dead process recovered", extra=counts)

@@ -132,7 +132,9 @@ class ExecutionService:
         if live and live.execution.owner == owner:
             live.cancel()
             return await self.wait(live.execution, _CANCEL_PATIENCE)
-        found = await self._store.cancel(owner, id, CANCELLED, at=datetime.now(UTC))
+        found = await self._store.cancel(owner, id, CANCELLED, at=(now := datetime.now(UTC)))
+        if found and found.finished_at == now:  # it waited, so nobody else sees its end
+            self.figures.ended(found)
         return found and await self.wait(found, _CANCEL_PATIENCE)
 
     def follow(self, owner: str, id: UUID, after: int = 0) -> AsyncGenerator[Event, None]:
@@ -303,7 +305,7 @@ async def open_service(  # noqa: PLR0913 - as above
     means = Means(store=store, executor=executor, workshop=workshop, holder=holder, idle=idle)
     async with anyio.create_task_group() as tasks:
         runner = Runner(means, languages, slots, tasks) if slots else None
-        house = House(store, holder, runner)
+        house = House(store, holder, runner, means.figures)
         await house.beat()
         tasks.start_soon(store.feed.listen)
         tasks.start_soon(house.keep)

@@ -5,7 +5,7 @@ process that holds it, for the try that it holds: see `Hold`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, auto
 from typing import Any, TypeAlias
@@ -136,7 +136,7 @@ class Recovered:
 
     adopted: tuple[Adopted, ...]
     queued: int
-    ended: int
+    ended: tuple[Execution, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +196,8 @@ def recover(  # noqa: PLR0913 - whose, who inherits, and what is known
         fates[_fate(row, heir)].append(row)
     ids = {fate: [row.id for row in found] for fate, found in fates.items()}
     _again(connection, note, ids[_Fate.AGAIN])
-    for fate, outcome in ((_Fate.CANCELLED, heir.cancelled), (_Fate.LOST, heir.lost)):
+    ends = {_Fate.CANCELLED: heir.cancelled, _Fate.LOST: heir.lost}
+    for fate, outcome in ends.items():
         if ids[fate]:
             values = {"ids": ids[fate], **outcome_values(outcome, heir.at)}
             changed(connection.execute(_END, values).all(), note)
@@ -206,7 +207,11 @@ def recover(  # noqa: PLR0913 - whose, who inherits, and what is known
     return Recovered(
         adopted=tuple(_adopted(connection, row) for row in fates[_Fate.ADOPTED]),
         queued=len(ids[_Fate.AGAIN]),
-        ended=len(ids[_Fate.CANCELLED]) + len(ids[_Fate.LOST]),
+        ended=tuple(
+            replace(execution_of(row), status=outcome.status, outcome=outcome, finished_at=heir.at)
+            for fate, outcome in ends.items()
+            for row in fates[fate]
+        ),
     )
 
 

@@ -1,13 +1,18 @@
 """What Prometheus reads: true numbers, and labels that never grow in number."""
 
 import re
+from pathlib import Path
 
 import anyio
+import anyio.to_thread
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.domain.execution import Exit, Status
 from app.domain.ports import Emit, ExecutorState, PoolFigures
+from app.executions.holder import own_name
 from app.main import LANGUAGES
+from app.storage.store import Store
+from tests.database.samples import PROGRAM, entry, execution, hold
 
 from .client import Api
 from .conftest import Open
@@ -50,6 +55,24 @@ async def test_the_queue_and_the_slots_are_those_of_now(open_api: Open) -> None:
         gate.ends.set()
         for id in ids:
             await api.end_of(id)
+
+
+async def test_what_nobody_ran_to_its_end_is_counted_as_well(
+    open_api: Open, database: Path
+) -> None:
+    where, pid, _, rest = (await anyio.to_thread.run_sync(own_name)).split(":")
+    dead = f"{where}:{pid}:1:{rest}"
+    store, lost = Store(f"sqlite:///{database}"), execution()
+    await store.insert(lost, PROGRAM, dead)
+    await store.append(hold(lost.id, dead), [entry(1)])
+    await store.close()
+    async with open_api(FakeExecutor(Gate()), slots=1) as api:
+        await api.run("", waitMs=0)
+        queued = await api.run("", waitMs=0)
+        await api.cancel(queued["id"])
+        figures = await api.metrics()
+        assert figures[ENDED.format("INFRASTRUCTURE_ERROR")] == 1
+        assert figures[ENDED.format("CANCELLED")] == 1
 
 
 async def test_who_asks_gets_well_formed_text(open_api: Open) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from app.domain.execution import Execution, Outcome, Status, Stream
+from app.executions.figures import Figures
 from app.executions.recovery import House
 from app.storage.store import Bounds, Claimer, Lease, Store
 
@@ -97,7 +98,7 @@ async def test_what_was_not_seen_to_write_runs_again_once(store: Store) -> None:
     assert (work.execution.id, work.execution.attempt) == (id, 2)
     assert work.execution.started_at == NOW
     recovered = await store.recover("process-2", HEIR, is_dead=True)
-    assert (recovered.queued, recovered.ended) == (0, 1)
+    assert (recovered.queued, len(recovered.ended)) == (0, 1)
     assert (await read(store, id)).outcome == LOST
 
 
@@ -108,7 +109,8 @@ def replace_holder(holder: str) -> Claimer:
 async def test_what_was_seen_to_write_does_not_run_again(store: Store) -> None:
     id = await begun(store)
     await store.append(hold(id), [entry(1, b"so far")])
-    assert (await store.recover(HOLDER, HEIR, is_dead=True)).ended == 1
+    [end] = (await store.recover(HOLDER, HEIR, is_dead=True)).ended
+    assert end == await read(store, id)
     found = await read(store, id)
     assert (found.outcome, found.finished_at) == (LOST, HEIR.at)
     assert (await store.transcripts(OWNER, [id]))[id].stdout == b"so far"
@@ -117,7 +119,8 @@ async def test_what_was_seen_to_write_does_not_run_again(store: Store) -> None:
 async def test_what_somebody_cancelled_is_cancelled(store: Store) -> None:
     id = await begun(store)
     await store.cancel(OWNER, id, CANCELLED, at=NOW)
-    assert (await store.recover(HOLDER, HEIR, is_dead=True)).ended == 1
+    [end] = (await store.recover(HOLDER, HEIR, is_dead=True)).ended
+    assert end == await read(store, id)
     assert (await read(store, id)).status is Status.CANCELLED
 
 
@@ -125,7 +128,7 @@ async def test_others_are_left_alone(store: Store) -> None:
     alive, done = execution(), await ended(store)
     await store.insert(alive, PROGRAM, "alive")
     recovered = await store.recover(HOLDER, HEIR, is_dead=True)
-    assert (recovered.queued, recovered.ended) == (0, 0)
+    assert (recovered.queued, len(recovered.ended)) == (0, 0)
     assert (await read(store, alive.id)).status is Status.RUNNING
     assert (await read(store, done)).outcome == SUCCESS
 
@@ -147,7 +150,7 @@ async def test_what_we_hold_without_knowing_it_is_not_held_for_ever(
     """It was stored, and the answer was lost: nobody looks after it, and we live."""
     one = execution()
     await expired.insert(one, PROGRAM, HOLDER)
-    await House(expired, HOLDER, runner=None).beat()
+    await House(expired, HOLDER, None, Figures()).beat()
     found = await read(store, one.id)
     assert (found.status, found.attempt) == (Status.QUEUED, 2)
 

@@ -87,7 +87,7 @@ async def test_a_final_execution_changes_no_more(store: Store) -> None:
     assert not await store.finish(hold(id), LOST, at=LATER, entries=[entry(9)])
     assert not await store.hand_back(hold(id))
     assert not (await store.renew(HOLDER, [id])).attempts
-    assert (await store.recover(HOLDER, HEIR, is_dead=True)).ended == 0
+    assert (await store.recover(HOLDER, HEIR, is_dead=True)).ended == ()
     assert await read(store, id) == before
     assert (await store.transcripts(OWNER, [id]))[id] == Transcript()
 
