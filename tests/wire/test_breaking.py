@@ -79,6 +79,30 @@ async def test_a_token_that_is_revoked_under_load_fails_runs_in_time_and_a_new_o
                 await load(executor, healed, 1)
 
 
+async def test_what_a_revoked_token_could_not_end_the_next_one_ends(
+    loopback: LoopbackModal,
+) -> None:
+    async with executor_on(loopback, warm_floor=2) as executor:
+        used = {box.id for box in loopback.state.running()}
+        loopback.state.reset()
+
+        async def run_into_it() -> None:
+            await run(executor, "import time; time.sleep(0.5); print(1)")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run_into_it)
+            with anyio.fail_after(20):
+                while loopback.state.rpcs["TaskExecStdinWrite"] == 0:  # noqa: ASYNC110
+                    await anyio.sleep(0.01)
+            loopback.revoke(loopback.token)
+        fresh = new_token()
+        loopback.accept(fresh)
+        await executor.rotate(ours(fresh))
+        for id in used:
+            with anyio.fail_after(20):
+                await loopback.state.boxes[id].ended.wait()
+
+
 @pytest.mark.parametrize("how", get_args(How))
 async def test_every_stream_cut_three_times_under_load(loopback: LoopbackModal, how: How) -> None:
     verdicts: Counter[str] = Counter()

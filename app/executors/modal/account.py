@@ -48,6 +48,8 @@ class Account:
     ) -> None:
         self._client, self._app, self._image = client, app, image
         self.identity = identity
+        self.left: set[str] = set()
+        """Boxes of ours that have served, but that a refused token could not end."""
         self._boxes = 0
         self._idle = anyio.Event()
         self._idle.set()

@@ -117,6 +117,7 @@ class Box:
                 with contextlib.suppress(Unauthorized):
                     await end(await tried.find(self.id))
                     return
+            self.account.left.add(self.id)
 
 
 async def open_box(account: Account, size: BoxSize, tags: Mapping[str, str]) -> Box:

@@ -5,7 +5,7 @@ import logging
 import math
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, repeat
@@ -19,7 +19,7 @@ from app.domain.execution import Exit, Output, Stream
 from app.domain.language import Language
 from app.domain.limits import MIB, Limits
 from app.domain.ports import Command, Emit, ExecutorState, Placed, Placement, Sandbox, Support
-from app.executors.modal.account import Account, BoxSize, connect
+from app.executors.modal.account import Account, BoxSize, connect, end
 from app.executors.modal.attempt import Attempt
 from app.executors.modal.box import Box, find_box, open_box
 from app.executors.modal.bucket import Bucket
@@ -214,7 +214,15 @@ class ModalExecutor:
         if self._pool is not None:
             await self._pool.renew()
         if self._tasks is not None:
-            self._tasks.start_soon(_close_when_idle, old)
+            self._tasks.start_soon(self._close_when_idle, old)
+
+    async def _close_when_idle(self, old: Account) -> None:
+        await old.until_idle()
+        for id in old.left:
+            if self._account is not None:
+                with suppress(ModalError):
+                    await end(await self._account.find(id))
+        await old.close()
 
     async def _stop(self) -> None:
         """End all tasks; a create that hangs is given up, and its box ends with its lifetime."""
@@ -381,11 +389,6 @@ def version_of(language: Language, said: str | None) -> Support:
 
 def _say_hello(account: Account) -> None:
     log.info("modal: workspace %s token %s ok", account.identity.workspace, account.identity.token)
-
-
-async def _close_when_idle(account: Account) -> None:
-    await account.until_idle()
-    await account.close()
 
 
 def _refused(error: ModalError) -> Check:
