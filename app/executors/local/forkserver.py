@@ -53,6 +53,8 @@ SIOCSIFFLAGS, IFF_UP = 0x8914, 1  # linux/sockios.h, linux/if.h
 SETPCAP, SYS_ADMIN, SYS_RESOURCE = 8, 21, 24  # linux/capability.h
 KEPT_CAPABILITIES = 1 << SETPCAP | 1 << SYS_ADMIN | 1 << SYS_RESOURCE
 SOCKET, KIND = 0o140000, 0o170000  # S_IFSOCK, S_IFMT
+POPULATE_WRITE = 23  # asm-generic/mman-common.h, since Linux 5.14
+PRESENT = 1 << 63  # kernel documentation, "Examining Process Page Tables"
 LINK = 1000  # the program's end of the socket to its init: so high that it moves no other number
 
 
@@ -78,6 +80,7 @@ before_fork = _find(Hook, "PyOS_BeforeFork")
 after_fork_in_parent = _find(Hook, "PyOS_AfterFork_Parent")
 after_fork_in_child = _find(Hook, "PyOS_AfterFork_Child")
 system_call, libc_ioctl = _find(Locked, "syscall"), init.function("ioctl")
+libc_madvise = init.function("madvise")
 
 
 def find_control():
@@ -89,6 +92,38 @@ def find_control():
         except OSError:
             pass  # the one through which the folder was read
     raise init.StepError("find the socket", 0)
+
+
+def own_memory():
+    """Return where our own memory lies, as runs of pages that are there and can be written."""
+    size, runs = resource.getpagesize(), []
+    with open("/proc/self/maps", "rb") as maps, open("/proc/self/pagemap", "rb", 0) as pages:
+        for line in maps:
+            place, rights = line.split()[:2]
+            if rights != b"rw-p":
+                continue
+            first, end = (int(each, 16) for each in place.split(b"-"))
+            pages.seek(first // size * 8)
+            entries = pages.read((end - first) // size * 8)
+            for at, (entry,) in enumerate(struct.iter_unpack("Q", entries)):
+                page = first + at * size
+                if not entry & PRESENT:
+                    continue
+                if runs and sum(runs[-1]) == page:
+                    runs[-1][1] += size
+                else:
+                    runs.append([page, size])
+    return runs
+
+
+def take_memory(runs):
+    """Copy now what a fork has left shared: an interpreter writes to nearly all of it.
+
+    It would be copied while the program runs, page by page, each with a fault of its own. A kernel
+    that cannot do that refuses, and then it is so.
+    """
+    for first, length in runs:
+        libc_madvise(init.Long(first), init.Long(length), POPULATE_WRITE)
 
 
 def clone(number):
@@ -156,7 +191,7 @@ def build(part, cgroups):
     return init.make_scratch(part["disk"], part["inodes"])
 
 
-def fork_program(part, stdio):
+def fork_program(part, stdio, memory):
     """Fork what will be the program; return its pid and our end of the link, in it 0 and its end.
 
     Whoever is not init leaves by becoming the program, or with a word about what failed.
@@ -169,6 +204,8 @@ def fork_program(part, stdio):
             os.close(descriptor)
         return child, ours
     try:
+        if part["kind"] == "return":
+            take_memory(memory)
         os.dup2(theirs.fileno(), LINK, inheritable=part["kind"] == "preload")
         if part["kind"] != "return":
             init.reset_signals()
@@ -258,14 +295,14 @@ def run(control, part, scratch, child, link):
     init.report(control, b"X", status, wall, cpu, used.ru_maxrss * 1024)
 
 
-def be_init(control):
+def be_init(control, memory):
     """Serve one run and leave; return only in the process that is to be the program."""
     for number in (_signal.SIGCHLD, _signal.SIGINT):
         _signal.signal(number, _signal.SIG_DFL)
     try:
         part, descriptors = init.receive_job(control)
         scratch = build(part, descriptors[3:])
-        child, link = fork_program(part, descriptors[:3])
+        child, link = fork_program(part, descriptors[:3], memory)
         if child == 0:
             control.detach()
             return part["kind"]
@@ -280,7 +317,8 @@ def be_init(control):
 
 def serve_and_build():
     """Serve; return only in a process that is to be a program, and say how it becomes one."""
-    return be_init(serve(find_control(), CLONE[os.uname().machine]))
+    memory = own_memory()
+    return be_init(serve(find_control(), CLONE[os.uname().machine]), memory)
 
 
 def become_another():
