@@ -1,5 +1,6 @@
 """A server from its first socket to its last program."""
 
+import gc
 import ipaddress
 import logging
 import signal
@@ -117,7 +118,12 @@ async def serve_forever(settings: Settings, *, execute: bool = True) -> None:
     await _require_doors(settings)
     with _listen(settings.host, settings.port) as listener:
         async with open_services(settings, execute=execute) as services:
-            config = _config(create_app(settings, services))
+            app = create_app(settings, services)
+            # What stands now stays: with each collection Python would look at all of it again,
+            # which a body of many small values makes it do often.
+            gc.collect()
+            gc.freeze()
+            config = _config(app)
             await _serve(_Server(config, services), services.executions.executor, listener)
     log.info("stopped")
 

@@ -66,7 +66,7 @@ ATTACKS: dict[str, Body] = {
         f"{{ a{number}: __schema {{ types {{ fields {{ type {{ fields {{ name }} }} }} }} }} }}"
     ),
     "bodies of 4 MiB": lambda _: json.dumps({"query": "{ a }", "x": "x" * 2**22}).encode(),
-    "many values": lambda _: b"[" + b"[]," * 80_000 + b"[]]",
+    "many values": lambda _: b"[" + b"[]," * 20_000 + b"[]]",
     "deep JSON": lambda _: b"[" * 200_000,
     "invalid UTF-8": lambda _: b'{"query": "\xff"}',
 }
@@ -118,7 +118,7 @@ def attacking(port: int, name: str, attackers: int) -> Iterator[None]:
 
 def good_client(port: int, body: bytes, requests: int) -> float:
     """Return the p95 of a client's requests, in seconds."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
     seconds = []
     for _ in range(requests):
         began = time.perf_counter()

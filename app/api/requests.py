@@ -19,7 +19,7 @@ RESPONSE_TYPE = "application/graphql-response+json"
 JSON_TYPE = "application/json"
 EVENT_STREAM_TYPE = "text/event-stream"
 MULTIPART_TYPE = "multipart/mixed"
-_MOST_STRUCTURE = 256 * 1024  # bytes of a body that are not in texts
+_MOST_STRUCTURE = 64 * 1024  # bytes of a body that are not in texts
 # A text that does not end goes on to the end: where this begins to match, it matches.
 _TEXTS = re.compile(rb'"(?:[^"\\]++|\\.|\\\Z)*+(?:"|\Z)', re.DOTALL)
 _HANG_UP = {"Connection": "close"}

@@ -150,7 +150,7 @@ async def test_too_many_arguments(api: Api) -> None:
 
 
 async def test_a_flood_of_bad_arguments_is_one_error(api: Api) -> None:
-    assert len(await api.refuse(args=["\0"] * 100_000)) == 1
+    assert len(await api.refuse(args=["\0"] * 20_000)) == 1
 
 
 async def test_arguments_that_are_too_large(api: Api) -> None:
