@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated
@@ -15,6 +16,7 @@ from rich.table import Table
 from app.api.schema import schema as graphql_schema
 from app.console import AsJson, err, fail, out, settings_or_fail
 from app.domain.errors import Check, ExecutorError, Unavailable
+from app.domain.ports import Support
 from app.executors.local.doctor import examine
 from app.executors.modal.credentials import WHERE, BadToken
 from app.key_commands import keys
@@ -161,28 +163,25 @@ def doctor(as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag
 
 @app.command()
 def languages(as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag
-    """List the languages, with the version that runs or the reason why none does."""
+    """List the languages, with the versions that run or the reason why none does."""
     settings = settings_or_fail()
 
-    async def ask() -> list[dict[str, str | None]]:
+    async def ask() -> list[tuple[str, Support]]:
         async with local_executor(settings) as executor:
-            found = ((each, executor.supports(each)) for each in all_languages().values())
-            return [
-                {"id": each.id, "version": support.version, "reason": support.reason}
-                for each, support in found
-            ]
+            return [(each.id, executor.supports(each)) for each in all_languages().values()]
 
     try:
-        rows = anyio.run(ask)
+        found = anyio.run(ask)
     except Unavailable as unavailable:
         _print_checks(unavailable.checks, console=err)
         fail("The sandbox cannot run here; `greenroom doctor` shows every check.")
     if as_json:
+        rows = [{"id": id, "version": each.version, **asdict(each)} for id, each in found]
         print(json.dumps(rows, indent=2))  # noqa: T201
         return
-    table = Table("language", "version", "why not")
-    for row in rows:
-        table.add_row(row["id"], row["version"] or "", row["reason"] or "")
+    table = Table("language", "versions", "why not")
+    for id, support in found:
+        table.add_row(id, ", ".join(support.versions or ()), support.reason or "")
     out.print(table)
 
 

@@ -73,7 +73,7 @@ def test_languages_have_versions_or_reasons(tmp_path: Path) -> None:
     javascript, python = listed["JAVASCRIPT"], listed["PYTHON"]
     assert javascript["version"] is None
     assert "/nowhere/node" in javascript["reason"]
-    assert python["version"]
+    assert python["version"] == python["versions"][0]
     assert python["reason"] is None
 
 
