@@ -22,7 +22,7 @@ from app.languages import all_languages
 from benchmarks.subjects import Sample, Service, Subject, bare, served
 
 AT_ONCE = 8
-MEASURED = ("PYTHON", "JAVASCRIPT")  # a bare start of a compiler says hello to nobody
+MEASURED = ("PYTHON", "JAVASCRIPT")  # all of them: `benchmarks.languages`
 console = Console(stderr=True)
 
 

@@ -10,16 +10,17 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import Protocol
 
 from app.domain.execution import Program
-from app.domain.language import Language
-from app.domain.limits import DEFAULT_LIMITS
+from app.domain.language import BUILD, PRODUCT, Language, NotFound
+from app.domain.limits import COMPILE_LIMITS, DEFAULT_LIMITS
 from app.executions.files import layout
+from app.languages import all_languages
 
 _QUERY = """
 mutation Hello($language: LanguageId!, $source: String!) {
@@ -61,6 +62,14 @@ class Bare:
         return Sample(**json.loads(self._process.stdout.readline()))
 
 
+def present_languages() -> Iterator[Language]:
+    """Yield the languages that this host has."""
+    for language in all_languages().values():
+        with suppress(NotFound):
+            language.find(None)
+            yield language
+
+
 @contextmanager
 def bare(language: Language) -> Iterator[Bare]:
     """Prepare bare starts of a language's hello-world."""
@@ -69,15 +78,8 @@ def bare(language: Language) -> Iterator[Bare]:
     sources = {mount.target: mount.source for mount in toolchain.mounts}
     executable = sources.get(toolchain.executable, toolchain.executable)
     with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder, language.source_name)
-        program.write_text(language.example)
-        asked = language.run(
-            layout(language, Program(language=language.id, source=language.example)).sources,
-            DEFAULT_LIMITS,
-        )
-        arguments = [each.replace("/box/", f"{folder}/") for each in asked]
         job = {
-            "argv": [str(executable), *arguments],
+            "argv": _command_line(language, [str(executable), *toolchain.arguments], folder),
             "hidden": [str(path) for path in toolchain.hidden],
         }
         with subprocess.Popen(
@@ -92,13 +94,35 @@ def bare(language: Language) -> Iterator[Bare]:
             process.stdin.close()
 
 
-class Service:
-    """The whole path: HTTP, GraphQL, sandbox, database, answer."""
+def _command_line(language: Language, executable: Sequence[str], folder: str) -> list[str]:
+    """Lay the example out in a folder, compile it if it has to be, and say how it is started."""
+    laid_out = layout(language, Program(language=language.id, source=language.example))
 
-    def __init__(self, port: int, language: Language) -> None:
-        self._port = port
-        variables = {"language": language.id, "source": language.example}
-        self._body = json.dumps({"query": _QUERY, "variables": variables})
+    def here(text: str) -> str:
+        return re.sub(r"^/(box|tmp)/", f"{folder}/", text)
+
+    for path, data in laid_out.files.items():
+        Path(folder, path).write_bytes(data)
+    Path(folder, BUILD).mkdir()
+    if language.compile is not None:
+        asked = language.compile(laid_out.sources, COMPILE_LIMITS)
+        needed = {name: here(text) for name, text in language.environment(COMPILE_LIMITS).items()}
+        command = [*executable, *map(here, asked)]
+        subprocess.run(command, env=os.environ | needed, check=True)
+    program = [PRODUCT] if language.runs_product else executable
+    return [here(each) for each in (*program, *language.run(laid_out.sources, DEFAULT_LIMITS))]
+
+
+class Service:
+    """The whole path: HTTP, GraphQL, sandbox, database, answer.
+
+    Args:
+        is_new: whether no two programs are the same, so that each has to be compiled.
+    """
+
+    def __init__(self, port: int, language: Language, *, is_new: bool = False) -> None:
+        self._port, self._language, self._is_new = port, language, is_new
+        self._sent = 0
 
     def measure(self, *, runs: int, at_once: int) -> Sample:
         """Send requests over so many connections that are kept open."""
@@ -118,7 +142,7 @@ class Service:
     def _run(self, connection: http.client.HTTPConnection) -> float:
         began = time.perf_counter()
         headers = {"Content-Type": "application/json"}
-        connection.request("POST", "/graphql", self._body, headers)
+        connection.request("POST", "/graphql", self._body(), headers)
         answer = json.load(connection.getresponse())
         seconds = time.perf_counter() - began
         execution = answer["data"]["executeCode"]["execution"]
@@ -126,6 +150,12 @@ class Service:
             message = f"not the expected answer: {answer}"
             raise RuntimeError(message)
         return seconds
+
+    def _body(self) -> str:
+        self._sent += self._is_new
+        source = self._language.example + "\n" * self._sent
+        variables = {"language": self._language.id, "source": source}
+        return json.dumps({"query": _QUERY, "variables": variables})
 
 
 @contextmanager
