@@ -109,8 +109,8 @@ def _command_line(language: Language, executable: Sequence[str], folder: str) ->
         needed = {name: here(text) for name, text in language.environment(COMPILE_LIMITS).items()}
         command = [*executable, *map(here, asked)]
         subprocess.run(command, env=os.environ | needed, check=True)
-    program = [PRODUCT] if language.runs_product else executable
-    return [here(each) for each in (*program, *language.run(laid_out.sources, DEFAULT_LIMITS))]
+    program = [here(PRODUCT)] if language.runs_product else executable
+    return [*program, *map(here, language.run(laid_out.sources, DEFAULT_LIMITS))]
 
 
 class Service:
