@@ -29,7 +29,7 @@ def _pids() -> Iterator[str]:
 def _describe(pid: str) -> str:
     """Return uid, name, state and pids of a process in a cell or of a bubblewrap; or nothing."""
     try:
-        lines = Path("/proc", pid, "status").read_text().splitlines()
+        lines = Path("/proc", pid, "status").read_text(errors="replace").split("\n")
     except OSError:
         return ""  # it ended while we looked
     fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)

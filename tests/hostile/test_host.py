@@ -76,7 +76,7 @@ async def test_eight_bombs_of_each_kind_at_once_disturb_nobody(
     ends = Counter(result.status for result in ended)
     assert ends[Status.OUTPUT_LIMIT_EXCEEDED] == 8, ends
     assert ends[Status.TIME_LIMIT_EXCEEDED] + ends[Status.MEMORY_LIMIT_EXCEEDED] == 16, ends
-    assert max(result.seconds for result in ended) < 10
+    assert max(result.seconds for result in ended) < 30
     assert await traces(subject) == before
 
 
