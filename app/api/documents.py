@@ -40,6 +40,8 @@ from app.api.weights import Scale, Weight
 
 RULES = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
 MOST_WAITING = 100  # unknown documents
+# Tools ask for the fields of each type once. Each further step multiplies the answer by all types.
+MOST_CIRCLES = 1
 _TOKEN_SIZE = 1000  # bytes of a token with its node, at the most where it was tried
 _TEXT_COPIES = 3  # the text, the source, and a token that is nearly all of it
 _LARGEST_SHARE = 8  # no document has more than such a part of what is kept
@@ -224,6 +226,9 @@ def _weigh(
 def _check(weight: Weight, bounds: Bounds) -> None:
     if weight.introspects and not bounds.introspection:
         raise refused(Code.INTROSPECTION_DISABLED, "Introspection is switched off here.")
+    if weight.circles > MOST_CIRCLES:
+        message = "Introspection may go from a type to its fields, but not on to theirs."
+        raise refused(Code.TOO_DEEP, message, maximum=MOST_CIRCLES)
     if weight.depth > bounds.depth:
         raise _too_deep(bounds)
     for amount, most, code, what in (

@@ -37,6 +37,7 @@ LIST_SIZE = 10  # of a list without pages; most are shorter
 META_SIZE = 5  # of a list of the schema; what is in one is mostly not in the other
 _HIGHEST = 10**9  # a page of this size is refused, whatever is on it
 _PAGING = ("first", "last")
+_STEPS = frozenset({"fields", "inputFields", "interfaces", "possibleTypes"})
 
 Times: TypeAlias = int | str
 """How often something comes: a number, or the variable that says it."""
@@ -71,6 +72,8 @@ class Weight:
     aliases: int = 0
     directives: int = 0
     introspects: bool = False
+    circles: int = 0
+    """How often introspection goes from a type to another through its fields and their like."""
     cost: Cost = field(default_factory=Cost)
     lists: Cost = field(default_factory=Cost)
     """Of one item of each list in it, whose length its parent knows: `nodes` of a connection."""
@@ -82,6 +85,7 @@ class Weight:
         self.aliases += other.aliases
         self.directives += other.directives
         self.introspects |= other.introspects
+        self.circles = max(self.circles, other.circles)
         self.cost.add(other.cost)
         self.lists.add(other.lists)
 
@@ -173,6 +177,7 @@ class Scale:
         weight.aliases += inner.aliases
         weight.directives += inner.directives
         weight.introspects |= inner.introspects
+        weight.circles = inner.circles + (node.name.value in _STEPS and _is_of_schema(definition))
         size = _page(node, definition)
         is_list = definition is not None and is_list_type(get_nullable_type(definition.type))
         # Lists in this field are as long as its page, if it is a connection.
@@ -181,10 +186,14 @@ class Scale:
             weight.cost.add(inner.cost)
         elif size is not None:
             weight.cost.add(inner.cost, size)
-        elif definition is not None and get_named_type(definition.type).name.startswith("__"):
+        elif _is_of_schema(definition):
             weight.cost.add(inner.cost, META_SIZE)
         else:
             weight.lists.add(inner.cost)
+
+
+def _is_of_schema(definition: GraphQLField | None) -> bool:
+    return definition is not None and get_named_type(definition.type).name.startswith("__")
 
 
 def _page(node: FieldNode, definition: GraphQLField | None) -> Times | None:

@@ -240,11 +240,15 @@ def test_introspection_can_be_switched_off(text: str) -> None:
 
 
 def test_introspection_does_not_go_in_circles() -> None:
-    fields = "name"
-    for _ in range(3):
-        fields = f"fields {{ type {{ {fields} }} }}"
-    [error] = prepare(f"{{ __schema {{ types {{ {fields} }} }} }}").errors
-    assert "Maximum introspection depth exceeded" in error.message
+    inner = "type { fields { name } }"
+    for text in (
+        f"{{ __schema {{ types {{ fields {{ {inner} }} }} }} }}",
+        f"{{ __schema {{ types {{ inputFields {{ {inner} }} }} }} }}",
+        "{ __schema { types { possibleTypes { interfaces { name } } } } }",
+        f'{{ __type(name: "Query") {{ ...A }} }} fragment A on __Type {{ fields {{ {inner} }} }}',
+    ):
+        assert refusal(text)["code"] == "TOO_DEEP"
+    assert not prepare(INTROSPECTION).errors
 
 
 @pytest.mark.parametrize(
