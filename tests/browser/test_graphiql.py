@@ -12,7 +12,10 @@ QUESTIONS = [
     *("Statistics", "Languages", "Limits", "Health", "AnyNode"),
 ]
 SUBSCRIPTIONS = ["WatchSession", "Events"]
-ACTIONS = ["SeveralFiles", "RunAgain", "Stop", "StartInteractive", "TypeInto", "Erase"]
+ACTIONS = [
+    *("SeveralFiles", "RunAgain", "Stop", "StartInteractive", "TypeInto", "Erase"),
+    *("WhoAmI", "LetIn", "Administration", "MakeKey", "RevokeKey"),
+]
 TABS = QUESTIONS + SUBSCRIPTIONS + ACTIONS
 
 

@@ -164,14 +164,6 @@ def test_every_limit_has_a_default_for_older_rows() -> None:
     assert all(hasattr(DEFAULT_LIMITS, field.name) for field in fields(Limits))
 
 
-async def test_a_log_number_is_used_once(store: Store) -> None:
-    id = await begun(store)
-    await store.append(hold(id), [entry(1, b"first")])
-    with pytest.raises(Exception, match=r"(?i)unique"):
-        await store.append(hold(id), [entry(2), entry(1)])
-    assert (await store.transcripts(OWNER, [id]))[id].stdout == b"first"
-
-
 async def test_an_id_is_used_once(store: Store) -> None:
     one = execution()
     await store.insert(one, PROGRAM, HOLDER)

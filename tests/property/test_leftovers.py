@@ -51,7 +51,11 @@ libc, kept = ctypes.CDLL(None), []
 """
 # What a program finds before it has done anything.
 LOOK = """
-import os, resource, signal, sys
+import os, resource, signal, sys, time
+# Our own link to init is closed a moment after the program begins.
+for _ in range(200):
+    if open("/proc/net/unix").read().count("\\n") == 1: break
+    time.sleep(0.01)
 for folder in ("/box", "/tmp", "/dev/shm", "/dev/pts"): print(sorted(os.listdir(folder)))
 print(sorted(int(each) for each in os.listdir("/proc") if each.isdigit()))
 print([len(open(f"/proc/sysvipc/{each}").readlines()) for each in ("shm", "sem", "msg")])
