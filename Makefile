@@ -18,8 +18,7 @@ install-dev: ## Install what tests and checks need as well
 
 run: ## Install, migrate the database and serve on http://127.0.0.1:8000
 	@$(PYTHON) scripts/install.py run
-	@$(BIN)/greenroom migrate
-	@exec $(BIN)/greenroom serve
+	@exec $(BIN)/greenroom serve --migrate
 
 test: install-dev ## Install and run all tests
 	@$(BIN)/python -m pytest --cov --numprocesses 3 --dist loadfile $(PYTEST_ARGS)

@@ -53,12 +53,17 @@ def serve(
     execute: Annotated[  # noqa: FBT002 - a flag
         bool, typer.Option(help="Whether programs run in this process too; see `worker`.")
     ] = True,
+    migrate: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--migrate", help="Bring the database up to date first.")
+    ] = False,
 ) -> None:
     """Serve the API until Ctrl-C; a second Ctrl-C does not wait for running programs."""
     chosen = {"host": host, "port": port}
     settings = settings_or_fail(
         **{name: value for name, value in chosen.items() if value is not None}
     )
+    if migrate:
+        _migrate(settings)
     serve = serve_on_loopback_modal if modal_loopback else partial(serve_forever, execute=execute)
     _run_forever(serve, settings)
 
@@ -105,13 +110,16 @@ def build() -> None:
 @app.command()
 def migrate() -> None:
     """Bring the database to the version that this Greenroom needs."""
-    url = settings_or_fail().database_url.get_secret_value()
+    _migrate(settings_or_fail())
+    out.print("The database is up to date.")
+
+
+def _migrate(settings: Settings) -> None:
     try:
         with err.status("Migrating the database ..."):
-            anyio.run(migrate_database, url)
+            anyio.run(migrate_database, settings.database_url.get_secret_value())
     except StorageError as error:
         fail(str(error))
-    out.print("The database is up to date.")
 
 
 @app.command()

@@ -16,7 +16,18 @@ from app.languages import LanguageId
 from .server import environment, greenroom, named
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("serve", "migrate", "purge", "doctor", "languages", "schema", "config", "version")
+COMMANDS = (
+    "serve",
+    "worker",
+    "migrate",
+    "keys",
+    "purge",
+    "doctor",
+    "languages",
+    "schema",
+    "config",
+    "version",
+)
 
 
 def run(*arguments: str, folder: Path) -> str:

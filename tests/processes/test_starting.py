@@ -213,3 +213,8 @@ async def test_a_server_that_is_stopped_while_it_starts_leaves_nothing(folder: P
     async with serving(folder) as (later, _):
         await later.stop()
     assert await anyio.to_thread.run_sync(traces, server.pid) == []
+
+
+async def test_a_server_brings_the_database_up_to_date_if_it_is_told_to(tmp_path: Path) -> None:
+    async with serving(tmp_path, "--migrate") as (_, api):
+        assert (await api.run("print(42)"))["stdout"] == "42\n"
