@@ -2,6 +2,7 @@
 
 import fnmatch
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ START_TIMEOUT = 60  # s; usually 1, but a first start reads everything from the 
 END_TIMEOUT = 30  # s
 LOOK_EVERY = 0.02  # s
 # The last one lets coverage see into servers, when it is on.
+SECRET = re.compile(r"grk_[0-9a-f]{12}_[\w-]{43}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.|as-\w{22,}")
 PLAIN = ("PATH", "HOME", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
 
 
@@ -99,6 +101,8 @@ class Server:
         return await self.end()
 
     def _grow(self, *lines: str) -> None:
+        # Whatever the test is about: no server may ever write a key or a token.
+        assert not any(SECRET.search(line) for line in lines), lines
         self.log += lines
         self._grown.set()
         self._grown = anyio.Event()

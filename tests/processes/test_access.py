@@ -193,6 +193,21 @@ async def test_a_stolen_token_opens_no_other_session(guarded: tuple[Server, Api,
         assert await talk.error("3") == "There is no execution with this id."
 
 
+async def test_another_tenant_s_token_opens_no_stream(guarded: tuple[Server, Api, str]) -> None:
+    _, api, _ = guarded
+    run = await api.run("print(1)", sessionId="interview-1")
+    async with socket(port_of(api), greet=False) as talk:
+        await greet(talk, token(owner="umbrella"))
+        assert await talk.hear() == {"type": "connection_ack"}
+        await talk.subscribe("1", EVENTS, variables={"id": run["id"]})
+        assert await talk.error("1") == "There is no execution with this id."
+        await talk.subscribe("2", SESSION)
+        await api.run("print(2)", sessionId="interview-1")
+        # What the other tenant's session hears of comes first, if it hears of anything.
+        await talk.send({"type": "complete", "id": "2"})
+        assert await talk.is_open()
+
+
 async def test_operations_of_a_socket_are_counted_too(folder: Path) -> None:
     limits: dict[str, Any] = {"rate_requests_per_subject": "2/hour"}
     async with (

@@ -1,9 +1,12 @@
 """The table of roles says something about every field, and nothing about others."""
 
+from contextlib import nullcontext
+
 import pytest
 from graphql import GraphQLInterfaceType, GraphQLObjectType, parse
 
-from app.api.access import RULES, TABLE, reachable
+from app.api.access import RULES, TABLE, reachable, require
+from app.api.refusals import RefusedError
 from app.api.schema import schema
 from app.domain.access import Role
 
@@ -51,6 +54,17 @@ def test_who_may_use_a_field_may_look_at_its_answer() -> None:
                 usable = [RULES[f"{answer.name}.{each}"] for each in TYPES[answer.name].fields]
                 for role in RULES[f"{name}.{field}"]:
                     assert any(role in roles for roles in usable), (name, field, role)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_every_field_is_open_to_exactly_whom_the_table_says(role: Role) -> None:
+    for field, roles in RULES.items():
+        kind, _, name = field.partition(".")
+        document = parse(f"query {{ ...Part }} fragment Part on {kind} {{ {name} }}")
+        fields = reachable(schema._schema, document)[None]
+        assert fields == {field}
+        with nullcontext() if role in roles else pytest.raises(RefusedError, match="is not for"):
+            require(role, fields)
 
 
 DOCUMENT = """
