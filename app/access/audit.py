@@ -48,24 +48,32 @@ class Auditor:
         """Write that a caller reads these, as far as they are others' and that is news."""
         if not self.is_on:
             return
-        entries = [
-            replace(_entry(caller, Action.READ, str(each.id)), session_id=each.session_id)
+        read = [
+            each
             for each in executions
             if not caller.is_author_of(each) and self._is_news(caller, each.id)
         ]
-        if entries:
-            await self._registry.note(*entries)
+        if read:
+            await self._registry.note(
+                *(
+                    replace(_entry(caller, Action.READ, str(each.id)), session_id=each.session_id)
+                    for each in read
+                )
+            )
+            self._remember(caller, read)
 
     def _is_news(self, caller: Caller, id: UUID) -> bool:
-        now, key = time.monotonic(), (caller.key_id, caller.subject, id)
-        last = self._known.get(key)
-        if last is not None and now - last < _SAME_READER:
-            return False
-        self._known[key] = now
-        self._known.move_to_end(key)
-        if len(self._known) > _MOST_KNOWN:
+        last = self._known.get((caller.key_id, caller.subject, id))
+        return last is None or time.monotonic() - last >= _SAME_READER
+
+    def _remember(self, caller: Caller, read: Iterable[Execution]) -> None:
+        """Take note of what stands in the log, and not before it does."""
+        for each in read:
+            key = (caller.key_id, caller.subject, each.id)
+            self._known[key] = time.monotonic()
+            self._known.move_to_end(key)
+        while len(self._known) > _MOST_KNOWN:
             self._known.popitem(last=False)
-        return True
 
 
 def _entry(caller: Caller, action: Action, target: str) -> AuditEntry:

@@ -95,6 +95,9 @@ class Doorkeeper:
                     await self._registry.forget_windows(_FORGOTTEN_AFTER)
             except StorageError as error:
                 log.warning("keys not looked at", extra={"reason": str(error)})
+            except Exception:
+                # Whatever it was, somebody must go on to look.
+                log.exception("keys not looked at")
 
     async def _know(self, credential: str | None) -> Caller:
         if not credential:

@@ -90,7 +90,7 @@ class Tokens:
     def make(self, caller: Caller, *, lifetime: timedelta) -> tuple[SecretStr, datetime]:
         """Make a token for somebody; return it, and when it ends."""
         now = datetime.now(UTC).replace(microsecond=0)
-        ends = now + lifetime
+        ends = (now + lifetime).replace(microsecond=0)
         claims: dict[str, Any] = {
             "owner": caller.owner,
             "sub": caller.subject,
@@ -164,7 +164,7 @@ def is_name(text: str) -> bool:
 
 def _moment(seconds: object) -> datetime:
     try:
-        return datetime.fromtimestamp(int(str(seconds)), UTC)
+        return datetime.fromtimestamp(float(str(seconds)), UTC)
     except (ValueError, OverflowError, OSError) as error:
         raise Unknown(_INVALID) from error
 

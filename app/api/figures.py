@@ -69,8 +69,8 @@ class ResourceUsage:
 @strawberry.type(name="QueuePlace", description="Where an execution stands in the queue.")
 class Waiting:
     position: int = strawberry.field(
-        description="1 for the next one that gets a slot; of all that wait, on all servers. Turns "
-        "go between owners, so somebody who comes later can stand before it."
+        description="1 for the one that gets the next slot of those that its owner has waiting, "
+        "on all servers. Turns go between owners."
     )
     age_ms: float = strawberry.field(description="How long it has waited.")
 

@@ -31,6 +31,7 @@ from app.api.requests import (
 )
 from app.api.streaming import FRAMINGS, StreamedResponse
 from app.api.streams import Streams
+from app.storage.errors import StorageError
 
 ALLOWED_METHODS = "GET, POST"
 
@@ -73,7 +74,9 @@ class GraphQLView:
             said = error_of(error.code, error.message, **error.details)
             return _failure(error.status, said, kind, error.headers)
         except Exception as error:  # noqa: BLE001 - a request ends here, and it is logged
-            return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, failure(error), kind)
+            is_away = isinstance(error, StorageError)
+            status = HTTPStatus.SERVICE_UNAVAILABLE if is_away else HTTPStatus.INTERNAL_SERVER_ERROR
+            return _failure(status, failure(error), kind)
 
     async def _welcome(self, request: Request, kinds: Sequence[str]) -> Response:
         visit, headers = await self._entrance.admit(request.scope)

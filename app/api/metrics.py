@@ -20,6 +20,7 @@ from app.domain.ports import PoolFigures
 from app.executions.figures import Figures
 from app.executions.pulse import Beat
 from app.executions.slots import Occupancy
+from app.storage.errors import StorageError
 from app.version import VERSION
 
 Gauges = Iterator[GaugeMetricFamily]
@@ -34,6 +35,9 @@ async def metrics(services: Services, entrance: Entrance, request: Request) -> R
         visit, _ = await entrance.admit(request.scope)
     except BadRequestError as error:
         return Response(error.message, status_code=error.status, headers=error.headers)
+    except StorageError:
+        message = "Keys cannot be looked at now."
+        return Response(message, status_code=HTTPStatus.SERVICE_UNAVAILABLE)
     if visit.caller.role is not Role.ADMIN:
         return Response("Metrics are for administrators.", status_code=HTTPStatus.FORBIDDEN)
     executions = services.executions

@@ -22,7 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.api.context import Visit
 from app.api.entrance import Entrance, said
-from app.api.guards import note
+from app.api.guards import failure, note
 from app.api.operations import Operations, Result, is_request_error
 from app.api.refusals import Code as ErrorCode
 from app.api.refusals import error_of
@@ -72,7 +72,7 @@ class GraphQLSocket:
         await receive()  # websocket.connect
         try:
             await self._entrance.knock(scope)
-        except TooFast as error:
+        except (TooFast, StorageError) as error:
             await _close(send, Code.TRY_AGAIN_LATER, str(error))
             return
         if SUBPROTOCOL not in scope["subprotocols"]:
@@ -212,6 +212,9 @@ class Conversation:
             await self._entrance.count(visit)
         except TooFast as error:
             yield {"errors": [said(error)]}
+            return
+        except StorageError as error:
+            yield {"errors": [failure(error)]}
             return
         async with aclosing(self._operations.stream(asked, visit)) as results:
             async for result in results:

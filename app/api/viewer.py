@@ -127,8 +127,12 @@ async def create_access_token(
 ) -> CreateAccessTokenPayload:
     """Make a token for somebody in one of the caller's sessions."""
     tokens = context.doorkeeper.tokens
-    lifetime = input.expires_in_seconds or DEFAULT_LIFETIME
-    errors = _problems(input, tokens.rules.longest)
+    longest = tokens.rules.longest
+    lifetime = timedelta(seconds=input.expires_in_seconds or min(DEFAULT_LIFETIME, longest))
+    if (ends := context.caller.expires_at) is not None:
+        # Nobody hands on what it does not have itself.
+        lifetime = min(lifetime, ends - datetime.now(UTC))
+    errors = _problems(input, longest)
     if not tokens.can_make:
         message = "This server has no secret to make tokens with; see GREENROOM_JWT_SECRET."
         errors.append(invalid_input(message))
@@ -142,7 +146,7 @@ async def create_access_token(
         key_id=context.caller.key_id,
     )
     await context.auditor.note(context.caller, Action.CREATE_TOKEN, input.session_id)
-    token, ends = tokens.make(bearer, lifetime=timedelta(seconds=lifetime))
+    token, ends = tokens.make(bearer, lifetime=lifetime)
     return CreateAccessTokenPayload(
         access_token=token.get_secret_value(), expires_at=ends, errors=[]
     )

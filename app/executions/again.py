@@ -11,8 +11,10 @@ async def again(store: Store, caller: Caller, id: UUID) -> Submission | None:
     """Return what leads to the same run as an execution that exists for a caller, if it does."""
     owner = caller.owner
     origin = (await store.executions(owner, [id])).get(id)
+    if origin is None or not caller.may_see(origin):
+        return None  # before its program is loaded, which takes time
     program = (await store.programs(owner, [id])).get(id)
-    if origin is None or program is None or not caller.may_see(origin):
+    if program is None:
         return None
     return Submission(
         owner=owner,

@@ -73,6 +73,7 @@ _ORDER_OF_OWNER = func.row_number().over(partition_by=_C.owner, order_by=(_C.tur
 _RANKED = (
     select(
         _C.id,
+        _C.owner,
         _C.turn_at,
         _C.language,
         _C.wanted_version,
@@ -105,7 +106,11 @@ _TAKE = (
     .limit(bindparam("wanted"))
     .with_for_update(of=EXECUTIONS, skip_locked=True)
 )
-_PLACES = select(_RANKED.c.id, func.row_number().over(order_by=_TURN).label("position")).subquery()
+# Among the owner's own: how many of others wait is nobody's business.
+_PLACES = select(
+    _RANKED.c.id,
+    func.row_number().over(partition_by=_RANKED.c.owner, order_by=_TURN).label("position"),
+).subquery()
 _NAMED_PLACES = (
     select(_C.id, _PLACES.c.position, _C.created_at)
     .join(EXECUTIONS, _PLACES.c.id == _C.id)

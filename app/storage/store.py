@@ -178,7 +178,7 @@ class Store:
             outcome=outcome,
             at=at,
             entries=entries,
-            counts=self.shares is not None,
+            counts=self.shares is not None or self.is_shared,
         )
         return await self._change(work)
 

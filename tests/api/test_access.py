@@ -323,6 +323,21 @@ async def test_a_token_that_makes_no_sense_is_not_made(api: Api, change: Json, p
     }
 
 
+async def test_nobody_hands_on_more_time_than_it_has(open_api: Open) -> None:
+    query = """mutation { createAccessToken(input: {
+        role: CANDIDATE, sessionId: "s", subject: "a" }) { expiresAt errors { message } } }"""
+    async with open_api(FakeExecutor(), jwt_secret=SECRET, jwt_longest=900) as api:
+        brief = service(api, exp=datetime.now(UTC) + timedelta(seconds=60))
+        usual = service(api, exp=datetime.now(UTC) + timedelta(seconds=900))
+        ends = [
+            datetime.fromisoformat((await each.ask(query))["createAccessToken"]["expiresAt"])
+            for each in (brief, usual)
+        ]
+    left = [(end - datetime.now(UTC)).total_seconds() for end in ends]
+    assert left[0] <= 60
+    assert 60 < left[1] <= 900
+
+
 async def test_without_a_secret_no_token_is_made(open_api: Open, store: Store) -> None:
     made = await new_key(store)
     async with open_api(FakeExecutor()) as api:

@@ -180,10 +180,10 @@ async def test_the_place_in_the_queue_is_the_turn(store: Store) -> None:
     await enqueue(store, *crowd, late)
     places = await store.queue_places(OWNER, [*ids, late.id, uuid4()])
     assert {id: place.position for id, place in places.items()} == dict(
-        zip(ids, (1, 3, 4), strict=True)
+        zip(ids, (1, 2, 3), strict=True)
     )
     assert (await store.queue_places("another", [late.id]))[late.id] == QueuePlace(
-        position=2, since=late.created_at
+        position=1, since=late.created_at
     )
     length = await store.queue_length()
     assert (length.length, length.oldest) == (4, NOW)

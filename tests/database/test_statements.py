@@ -43,10 +43,13 @@ async def test_a_short_program_is_two_transactions(store: Store, statements: Sta
     with listening(Engine, "commit", commits.append), statements() as sent:
         await store.insert(one, PROGRAM, HOLDER)
         await store.finish(hold(one.id), SUCCESS, at=NOW, entries=[entry(1)])
+    # Where processes share a database, one of them may count what the owner has used.
+    counted = ["UPDATE owner_usage SET"] if store.is_shared else []
     assert [words(statement) for statement in changes(sent)] == [
         "INSERT INTO executions",
         "UPDATE executions SET",
         "INSERT INTO execution_output",
+        *counted,
     ]
     assert len(commits) == 2
 

@@ -136,6 +136,13 @@ async def test_a_wrong_issuer_opens_nothing_where_one_is_expected() -> None:
             await house.read(wrong)
 
 
+async def test_an_end_may_lie_between_seconds() -> None:
+    ends = soon(minutes=1).timestamp()
+    caller = await tokens(SECRET).read(token(exp=ends))
+    assert caller.expires_at is not None
+    assert abs(caller.expires_at.timestamp() - ends) < 1
+
+
 async def test_clocks_may_differ_a_little() -> None:
     await tokens(SECRET, leeway=30).read(token(exp=soon(seconds=-10)))
     with pytest.raises(Unknown, match="expired"):
