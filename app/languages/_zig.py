@@ -10,7 +10,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def clang(command: str) -> Toolchain:
         NotFound: it is not in our own environment, or not made ready.
     """
     zig = _bundled()
-    if zig is None or not (_cache() / "ready").exists():
+    if zig is None or not _is_ready():
         message = "there is no compiler; `make install` brings one"
         raise NotFound(message)
     return Toolchain(
@@ -54,7 +54,7 @@ def clang(command: str) -> Toolchain:
 def prepare() -> None:
     """Let Zig compile its libraries, unless they are there."""
     zig = _bundled()
-    if zig is None or (_cache() / "ready").exists():
+    if zig is None or _is_ready():
         return
     cache = str(_cache())
     environment = os.environ | {"ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
@@ -64,6 +64,13 @@ def prepare() -> None:
             options = ("-target", _target(), "-O2", "-g0", "-o", "main")
             subprocess.run([zig, command, *options, name], cwd=folder, env=environment, check=True)
     (_cache() / "ready").touch()
+
+
+def _is_ready() -> bool:
+    try:
+        return (_cache() / "ready").exists()
+    except PackageNotFoundError:  # it is just being installed
+        return False
 
 
 def _bundled() -> Path | None:

@@ -48,21 +48,15 @@ async def test_a_running_program_may_end_and_its_caller_is_answered(
 
 @pytest.mark.parametrize("warm_cells", ["auto", "0"])
 async def test_ctrl_c_in_a_terminal_is_for_the_server_alone(folder: Path, warm_cells: str) -> None:
-    answers: list[Json] = []
-
-    async def wait_for_it(api: Api) -> None:
-        answers.append(await api.run(SLEEP.format(1)))
-
     # A terminal signals the whole group of processes that it has in front.
     own_group = ("setsid",)
     async with serving(folder, before=own_group, warm_cells=warm_cells) as (server, api):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(wait_for_it, api)
-            await server.says("execution accepted")
-            os.killpg(server.pid, signal.SIGINT)
+        id = (await api.run(SLEEP.format(1), waitMs=0))["id"]
+        await api.until(id, lambda execution: "so far" in execution["stdout"])
+        os.killpg(server.pid, signal.SIGINT)
         assert await server.end() == 0
-    [execution] = answers
-    assert (execution["status"], execution["stdout"]) == ("SUCCEEDED", "so far\ndone\n")
+    kept, transcript = await stored(folder, id)
+    assert (kept.status, transcript.stdout) == ("SUCCEEDED", b"so far\ndone\n")
 
 
 async def test_while_it_stops_a_server_still_answers_but_accepts_nothing(folder: Path) -> None:
