@@ -30,7 +30,7 @@ from app.api.requestlog import RequestLog
 from app.api.requests import BodyBounds
 from app.api.schema import schema
 from app.api.socket import GraphQLSocket
-from app.api.streams import Streams
+from app.api.streams import Room, Streams
 from app.domain.errors import Check
 from app.domain.language import NotFound, Toolchain
 from app.domain.ports import Executor
@@ -328,13 +328,23 @@ async def open_services(
                 pulse=pulse,
                 vigil=vigil,
                 languages=LANGUAGES,
-                streams=Streams(settings.max_subscribers),
+                streams=Streams(_room(settings, is_guarding=is_guarding)),
                 doorkeeper=doorkeeper,
                 auditor=Auditor(store.registry, is_on=is_guarding),
             )
     finally:
         await to_thread.run_sync(products.close)
         await store.close()
+
+
+def _room(settings: Settings, *, is_guarding: bool) -> Room:
+    if not is_guarding:  # everybody is the same one
+        return Room(in_all=settings.max_subscribers)
+    return Room(
+        in_all=settings.max_subscribers,
+        of_owner=settings.max_subscribers_per_owner,
+        of_subject=settings.max_subscribers_per_subject,
+    )
 
 
 async def is_guarded(settings: Settings) -> bool:

@@ -152,7 +152,13 @@ class Settings(BaseSettings):
         15.0, description="How long a process may be silent before others take over its programs."
     )
     max_subscribers: int = Field(
-        1000, ge=0, description="WebSockets and event streams at one time."
+        1000, ge=0, description="WebSockets and event streams at one time, of this process."
+    )
+    max_subscribers_per_owner: int = Field(
+        500, ge=0, description="Of these, the most that one tenant may have."
+    )
+    max_subscribers_per_subject: int = Field(
+        20, ge=0, description="And the most that one person of a tenant may have."
     )
     interactive_idle: Seconds = Field(
         120.0, description="How long an interactive program may wait with nothing happening."

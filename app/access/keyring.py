@@ -40,15 +40,16 @@ class Keyring:
             jwt.InvalidKeyError: there is none.
         """
         wanted = (name if isinstance(name, str) else None, algorithm)
-        if self._is_old(FRESH) or wanted not in self._keys:
+        if not self._has(wanted, FRESH) and not (self._has(wanted, KEPT) and self._turn.locked()):
+            # One looks; meanwhile nobody waits who comes with a key that we know.
             await self._look()
-        if wanted not in self._keys or self._is_old(KEPT):
+        if not self._has(wanted, KEPT):
             message = "no key of this name"
             raise jwt.InvalidKeyError(message)
         return self._keys[wanted]
 
-    def _is_old(self, age: float) -> bool:
-        return time.monotonic() - self._had > age
+    def _has(self, wanted: tuple[str | None, str], age: float) -> bool:
+        return wanted in self._keys and time.monotonic() - self._had <= age
 
     async def _look(self) -> None:
         async with self._turn:

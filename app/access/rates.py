@@ -16,7 +16,7 @@ from app.domain.access import Caller
 from app.domain.errors import TooFast
 from app.storage.registry import Registry
 
-_MOST_KNOWN = 10_000  # ends of windows that are remembered, to be told without asking again
+_MOST_KNOWN = 10_000  # windows that are remembered, to be told of without asking again
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,7 @@ class Turnstile:
 
     def __init__(self, name: str, rates: Rates, storage: Storage) -> None:
         self._name, self._rates, self._storage = name, rates, storage
+        self._full: dict[str, Window] = {}
 
     async def count(self, caller: Caller) -> Window | None:
         """Count for a caller, and return what it has left.
@@ -120,17 +121,25 @@ class Turnstile:
     def _own(self, caller: Caller) -> tuple[RateLimitItem | None, tuple[str, ...]]:
         if caller.subject is None:
             return self._rates.of_key, ("key", str(caller.key_id))
-        session = caller.session_id or ""
-        return self._rates.of_subject, ("subject", caller.owner, session, caller.subject)
+        return self._rates.of_subject, ("subject", caller.owner, caller.subject)
 
     async def _hit(self, item: RateLimitItem, who: tuple[str, ...]) -> Window:
         key = self._key(item, who)
-        count = await self._storage.incr(key, item.get_expiry())
-        window = await self._window(item, key, count)
-        if count > item.amount:
-            wait = max((window.reset_at - datetime.now(UTC)).total_seconds(), 0.0)
-            raise TooFast(f"Too many {self._name}: at most {item} from one {who[0]}.", wait)
-        return window
+        window = self._full.get(key)
+        if window is None or window.reset_at <= datetime.now(UTC):
+            count = await self._storage.incr(key, item.get_expiry())
+            window = await self._window(item, key, count)
+            if count <= item.amount:
+                return window
+            self._remember(key, window)
+        message = f"Too many {self._name}: at most {item} from one {who[0]}."
+        raise TooFast(message, limit=item.amount, until=window.reset_at)
+
+    def _remember(self, key: str, window: Window) -> None:
+        """Refuse from now on without a question: who is refused keeps no database busy."""
+        if len(self._full) >= _MOST_KNOWN:
+            self._full.clear()
+        self._full[key] = window
 
     async def _window(self, item: RateLimitItem, key: str, count: int) -> Window:
         ends = await self._storage.get_expiry(key)

@@ -19,6 +19,7 @@ from app.api.errors import (
 )
 from app.api.history import MAX_PAGE, PageInfo
 from app.api.ids import decode_cursor, encode_cursor
+from app.api.inputs import require_text
 from app.api.viewer import CallerRole
 from app.domain import access as domain
 from app.domain.access import Action, Role
@@ -117,7 +118,8 @@ class AuditEntry:
     owner: str = strawberry.field(description="The tenant whose caller it was.")
     action: AuditAction = strawberry.field(description="What was done.")
     target: str = strawberry.field(
-        description="To what: the UUID of an execution or a key, a session, or what was chosen."
+        description="To what: the UUID of an execution or a key, whom a token is for, or what was "
+        "chosen."
     )
     role: CallerRole = strawberry.field(description="As whom.")
     key_id: strawberry.ID | None = strawberry.field(description="By which key, if by one.")
@@ -153,7 +155,14 @@ class AuditFilter:
     session_id: str | None = strawberry.field(default=None, description="In this session.")
 
     def domain(self) -> domain.AuditFilter:
-        """Return the filter in the domain's words."""
+        """Return the filter in the domain's words.
+
+        Raises:
+            BadArgumentError: a text that no database can hold.
+        """
+        texts = {"owner": self.owner, "subject": self.subject, "sessionId": self.session_id}
+        for name, text in texts.items():
+            require_text(name, text)
         return domain.AuditFilter(
             owner=self.owner,
             action=Action(self.action.name) if self.action else None,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Any
 
 from graphql import GraphQLFormattedError
@@ -77,9 +78,19 @@ class Entrance:
 
 
 def address_of(scope: Scope) -> str:
-    """Return from where a request comes."""
-    client = scope.get("client")
-    return str(client[0]) if client else "unknown"
+    """Return from where a request comes: what one customer of a network has for itself.
+
+    That is an address of IPv4, and the first 64 bits of one of IPv6 (RFC 6177): whoever has one has
+    all the others that begin so.
+    """
+    host = str(client[0]) if (client := scope.get("client")) else "unknown"
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, IPv4Address):
+        return host
+    return str(address.ipv4_mapped or IPv6Network((address, 64), strict=False))
 
 
 def said(error: NotAdmitted) -> GraphQLFormattedError:
@@ -104,19 +115,24 @@ def _credential(authorization: str | None) -> str | None:
 
 def _refusal(error: NotAdmitted) -> BadRequestError:
     if isinstance(error, TooFast):
-        status, headers = 429, {"Retry-After": str(math.ceil(error.retry_after))}
+        seconds = str(math.ceil(error.retry_after))
+        status, headers = 429, {"Retry-After": seconds, **_left(error.limit, 0, seconds)}
     else:
         status, headers = 401, {"WWW-Authenticate": 'Bearer realm="Greenroom"'}
     return BadRequestError(status, _code(error), str(error), headers, **_details(error))
 
 
 def _headers(window: Window | None) -> dict[str, str]:
-    """Write what is left, as draft-ietf-httpapi-ratelimit-headers has it."""
     if window is None:
         return {}
     seconds = max((window.reset_at - datetime.now(UTC)).total_seconds(), 0)
+    return _left(window.limit, window.remaining, str(math.ceil(seconds)))
+
+
+def _left(limit: int, remaining: int, seconds: str) -> dict[str, str]:
+    """Write what is left, as draft-ietf-httpapi-ratelimit-headers has it."""
     return {
-        "RateLimit-Limit": str(window.limit),
-        "RateLimit-Remaining": str(window.remaining),
-        "RateLimit-Reset": str(math.ceil(seconds)),
+        "RateLimit-Limit": str(limit),
+        "RateLimit-Remaining": str(remaining),
+        "RateLimit-Reset": seconds,
     }

@@ -1,5 +1,6 @@
 """The part of the public API in which an owner erases executions."""
 
+from dataclasses import asdict
 from uuid import UUID
 
 import strawberry
@@ -30,7 +31,9 @@ class DeleteExecutionsInput:
         """Say what is meant, for the audit log."""
         if self.ids:
             return " ".join(str(id) for id in _decoded(self.ids))
-        return f"session {self.session_id}" if isinstance(self.session_id, str) else "a filter"
+        if self.filter:
+            return f"filter {_described(self.filter.domain())}"
+        return f"session {self.session_id}" if isinstance(self.session_id, str) else "nothing"
 
     def chosen(self, owner: str) -> Chosen:
         """Return what is meant.
@@ -61,6 +64,14 @@ def _restricting(filter: ExecutionFilter) -> Filter:
         message = "`filter` must restrict something; for everything, use `createdBefore`."
         raise Rejected(InvalidInput(path=("filter",), message=message))
     return wanted
+
+
+def _described(filter: Filter) -> str:
+    chosen = {name: value for name, value in asdict(filter).items() if value is not None}
+    return " ".join(
+        f"{name}={','.join(sorted(value)) if isinstance(value, frozenset) else value}"
+        for name, value in chosen.items()
+    )
 
 
 @strawberry.type(description="The answer to `deleteExecutions`.")

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from http import HTTPStatus
 
 from graphql import GraphQLFormattedError, OperationType
@@ -80,7 +79,11 @@ class GraphQLView:
 
     async def _welcome(self, request: Request, kinds: Sequence[str]) -> Response:
         visit, headers = await self._entrance.admit(request.scope)
-        response = await self._answer(await self._read(request), kinds, visit)
+        try:
+            response = await self._answer(await self._read(request), kinds, visit)
+        except BadRequestError as error:
+            error.headers = {**error.headers, **headers}
+            raise
         response.headers.update(headers)
         return response
 
@@ -114,7 +117,8 @@ class GraphQLView:
             FRAMINGS[kind],
             self._operations.stream(asked, visit),
             self._streams,
-            partial(self._entrance.doorkeeper.until_shut_out, visit.caller),
+            visit.caller,
+            self._entrance.doorkeeper.until_shut_out,
         )
 
 

@@ -188,10 +188,14 @@ class Mutation:
         "the same session. Answers as `executeCode` does."
     )
     async def rerun_execution(self, info: Info, input: Repeat) -> ExecuteCodePayload:
-        context, id = info.context, decode_id(input.id)
-        submission = await again(context.history, context.caller, id) if id else None
-        if submission is None:
+        context = info.context
+        # First what is cheap: how long a program takes to load tells of it.
+        origin = await context.find(decode_id(input.id))
+        submission = await again(context.history, context.caller, origin) if origin else None
+        if origin is None or submission is None:
             return ExecuteCodePayload(execution=None, errors=[not_found()])
+        # Whoever has a program run again can read it: the copy is its own.
+        await context.auditor.note_reading(context.caller, [origin])
         try:
             return await _execute(info, submission, input.wait())
         except Rejected as rejected:

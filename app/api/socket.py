@@ -11,7 +11,7 @@ Source: https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
 
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import ExitStack, aclosing, suppress
 from enum import IntEnum
 from functools import partial
 from typing import Any, NoReturn
@@ -27,7 +27,7 @@ from app.api.operations import Operations, Result, is_request_error
 from app.api.refusals import Code as ErrorCode
 from app.api.refusals import error_of
 from app.api.requests import BadRequestError, GraphQLRequest, parse_json, read_operation
-from app.api.streams import Streams
+from app.api.streams import CrowdedError, Streams
 from app.domain.access import Caller
 from app.domain.errors import NotAdmitted, TooFast
 from app.storage.errors import StorageError
@@ -80,39 +80,47 @@ class GraphQLSocket:
             await _close(send, Code.SUBPROTOCOL_NOT_ACCEPTABLE, "Subprotocol not acceptable")
             return
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
-        with self._streams.enter() as has_room:
-            if has_room:
+        try:
+            with self._streams.enter():
                 greet = partial(self._entrance.greet, scope)
-                talk = Conversation(self._operations, self._entrance, greet, receive, send)
-                await talk.hold(self._streams)
-            else:
-                await _close(send, Code.TRY_AGAIN_LATER, "Too many subscribers, try again later")
+                talk = Conversation(
+                    self._operations, self._entrance, self._streams, greet, receive, send
+                )
+                await talk.hold()
+        except CrowdedError as error:
+            await _close(send, Code.TRY_AGAIN_LATER, str(error))
 
 
 class Conversation:
     """One client's messages and our answers."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a socket and all that is behind it
         self,
         operations: Operations,
         entrance: Entrance,
+        streams: Streams,
         greet: Callable[[Mapping[str, Any]], Awaitable[Visit]],
         receive: Receive,
         send: Send,
     ) -> None:
         self._operations, self._receive, self._send = operations, receive, send
-        self._entrance, self._know = entrance, greet
+        self._entrance, self._streams, self._know = entrance, streams, greet
+        self._share = ExitStack()
         self._visit: Visit | None = None
         self._running: dict[str, anyio.CancelScope] = {}
         self._turn = anyio.Lock()
         self._greeted = anyio.Event()
 
-    async def hold(self, streams: Streams) -> None:
+    async def hold(self) -> None:
         """Listen until the client leaves, breaks the protocol, or the server ends."""
+        with self._share:
+            await self._hold()
+
+    async def _hold(self) -> None:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._expect_greeting)
-                tasks.start_soon(self._until_stopped, streams)
+                tasks.start_soon(self._until_stopped)
                 await self._listen(tasks)
                 tasks.cancel_scope.cancel()
         except* CloseError as group:
@@ -128,8 +136,8 @@ class Conversation:
             return
         raise CloseError(Code.INIT_TIMEOUT, "Connection initialisation timeout")
 
-    async def _until_stopped(self, streams: Streams) -> None:
-        await streams.stopped.wait()
+    async def _until_stopped(self) -> None:
+        await self._streams.stopped.wait()
         raise CloseError(Code.GOING_AWAY, "The server is about to stop")
 
     async def _listen(self, tasks: TaskGroup) -> None:
@@ -157,15 +165,17 @@ class Conversation:
             raise CloseError(Code.TOO_MANY_INITS, "Too many initialisation requests")
         self._greeted.set()
         try:
-            self._visit = await self._know(payload)
-        except TooFast as error:
+            visit = await self._know(payload)
+            self._share.enter_context(self._streams.belong(visit.caller))
+        except (TooFast, CrowdedError) as error:
             raise CloseError(Code.TRY_AGAIN_LATER, str(error)) from error
         except NotAdmitted as error:
             raise CloseError(Code.FORBIDDEN, str(error)) from error
         except StorageError as error:
             note(error)
             raise CloseError(Code.TRY_AGAIN_LATER, "Keys cannot be looked at now") from error
-        tasks.start_soon(self._until_shut_out, self._visit.caller)
+        self._visit = visit
+        tasks.start_soon(self._until_shut_out, visit.caller)
         await self._say({"type": "connection_ack"})
 
     async def _until_shut_out(self, caller: Caller) -> None:

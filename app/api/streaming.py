@@ -7,6 +7,7 @@ https://www.apollographql.com/docs/graphos/routing/operations/subscriptions/mult
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import Protocol
 
 import anyio
@@ -16,8 +17,10 @@ from starlette.types import Receive, Scope, Send
 from app.api.operations import Result, is_request_error
 from app.api.refusals import Code, error_of
 from app.api.requests import EVENT_STREAM_TYPE, MULTIPART_TYPE
-from app.api.streams import Streams
+from app.api.streams import CrowdedError, Streams
+from app.domain.access import Caller
 
+_PATIENCE = 5.0  # s, for the last word
 HEARTBEAT = 12.0  # s; proxies hang up after 30 or 60 s of silence
 
 
@@ -75,7 +78,8 @@ class StreamedResponse(Response):
         framing: Framing,
         results: AsyncGenerator[Result, None],
         streams: Streams,
-        until_shut_out: Callable[[], Awaitable[object]],
+        caller: Caller,
+        until_shut_out: Callable[[Caller], Awaitable[object]],
     ) -> None:
         headers = {
             "Vary": "Accept",
@@ -86,13 +90,16 @@ class StreamedResponse(Response):
         self.headers["Content-Type"] = framing.media_type
         del self.headers["Content-Length"]
         self._framing, self._results, self._streams = framing, results, streams
-        self._until_shut_out = until_shut_out
+        self._caller, self._until_shut_out = caller, until_shut_out
         self._turn = anyio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, if there is room."""
-        with self._streams.enter() as has_room:
-            await (self._send(receive, send) if has_room else _refuse(scope, receive, send))
+        try:
+            with self._streams.enter(), self._streams.belong(self._caller):
+                await self._send(receive, send)
+        except CrowdedError as error:
+            await _refuse(error, scope, receive, send)
 
     async def _send(self, receive: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
@@ -100,14 +107,17 @@ class StreamedResponse(Response):
             await send(start)
             tasks.start_soon(_until_gone, receive, tasks.cancel_scope)
             tasks.start_soon(_then_cancel, self._streams.stopped.wait, tasks.cancel_scope)
-            tasks.start_soon(_then_cancel, self._until_shut_out, tasks.cancel_scope)
+            is_over = partial(self._until_shut_out, self._caller)
+            tasks.start_soon(_then_cancel, is_over, tasks.cancel_scope)
             await self._write(send, self._framing.beginning)
             tasks.start_soon(self._beat, send)
             async for result in results:
                 await self._write(send, self._framing.frame(result))
             await self._write(send, self._framing.end)
             tasks.cancel_scope.cancel()
-        await send({"type": "http.response.body", "body": b""})
+        # Who reads nothing more keeps no place: the server closes what is left unfinished.
+        with anyio.move_on_after(_PATIENCE):
+            await send({"type": "http.response.body", "body": b""})
 
     async def _write(self, send: Send, data: bytes) -> None:
         async with self._turn:
@@ -130,9 +140,8 @@ async def _until_gone(receive: Receive, scope: anyio.CancelScope) -> None:
     scope.cancel()
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    message = "There are too many subscribers; try again later."
-    body = {"errors": [error_of(Code.TOO_MANY_SUBSCRIBERS, message)]}
+async def _refuse(error: CrowdedError, scope: Scope, receive: Receive, send: Send) -> None:
+    body = {"errors": [error_of(Code.TOO_MANY_SUBSCRIBERS, str(error))]}
     headers = {"Retry-After": "5", "Cache-Control": "no-store"}
     await JSONResponse(body, status_code=503, headers=headers)(scope, receive, send)
 

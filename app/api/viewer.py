@@ -145,7 +145,8 @@ async def create_access_token(
         session_id=input.session_id,
         key_id=context.caller.key_id,
     )
-    await context.auditor.note(context.caller, Action.CREATE_TOKEN, input.session_id)
+    target = f"{bearer.role} {bearer.subject} in {bearer.session_id}"
+    await context.auditor.note(context.caller, Action.CREATE_TOKEN, target)
     token, ends = tokens.make(bearer, lifetime=lifetime)
     return CreateAccessTokenPayload(
         access_token=token.get_secret_value(), expires_at=ends, errors=[]

@@ -11,6 +11,7 @@ A program's own failure is no error at all: it is an `Outcome`. Everything else 
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from app.domain.execution import Execution
@@ -123,9 +124,14 @@ class Unknown(NotAdmitted):
 class TooFast(NotAdmitted):
     """It asks too often."""
 
-    def __init__(self, message: str, retry_after: float) -> None:
+    def __init__(self, message: str, *, limit: int, until: datetime) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.limit, self.until = limit, until
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds from now until it may ask again."""
+        return max((self.until - datetime.now(UTC)).total_seconds(), 0.0)
 
 
 class NoSuchExecution(Exception):

@@ -1,23 +1,17 @@
 """Running something again as it was."""
 
-from uuid import UUID
-
 from app.domain.access import Caller
-from app.domain.execution import Submission
+from app.domain.execution import Execution, Submission
 from app.storage.store import Store
 
 
-async def again(store: Store, caller: Caller, id: UUID) -> Submission | None:
-    """Return what leads to the same run as an execution that exists for a caller, if it does."""
-    owner = caller.owner
-    origin = (await store.executions(owner, [id])).get(id)
-    if origin is None or not caller.may_see(origin):
-        return None  # before its program is loaded, which takes time
-    program = (await store.programs(owner, [id])).get(id)
+async def again(store: Store, caller: Caller, origin: Execution) -> Submission | None:
+    """Return what leads to the same run as an execution, unless it is gone meanwhile."""
+    program = (await store.programs(origin.owner, [origin.id])).get(origin.id)
     if program is None:
         return None
     return Submission(
-        owner=owner,
+        owner=origin.owner,
         program=program,
         limits=origin.limits,
         subject=caller.subject,
@@ -25,5 +19,5 @@ async def again(store: Store, caller: Caller, id: UUID) -> Submission | None:
         label=origin.label,
         metadata=origin.metadata,
         interactive=origin.interactive,
-        origin_id=id,
+        origin_id=origin.id,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -16,6 +17,10 @@ from app.executions.products import Kept, Products, key_of
 from app.storage.feed import ERASED, Feed
 
 _MOST_SAID = 64 * KIB  # of each stream of a compiler; the first errors and the last lines matter
+
+
+Scope: TypeAlias = tuple[str, str | None]
+"""An owner and a session: who learns from `isCached` that somebody has compiled the same."""
 
 
 class Said:
@@ -55,10 +60,10 @@ class Workshop:
         sources: Sources,
         files: Mapping[str, bytes],
         *,
-        owner: str,
+        scope: Scope,
         version: str | None,
     ) -> tuple[Compilation, tuple[File, ...]]:
-        """Compile, unless an equal program of this owner was compiled before.
+        """Compile, unless an equal program was compiled before within the scope.
 
         Raises:
             ExecutorError: the sandbox gave no valid result.
@@ -66,7 +71,7 @@ class Workshop:
         assert language.compile is not None  # noqa: S101 - who calls has asked
         arguments = language.compile(sources, self.limits)
         key = key_of(
-            owner, executor.name, language.id, version, arguments, tuple(sorted(files.items()))
+            scope, executor.name, language.id, version, arguments, tuple(sorted(files.items()))
         )
         if kept := await self._kept(key):
             product, stdout, stderr = kept

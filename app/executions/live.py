@@ -153,7 +153,7 @@ class Live:
             Workplace(
                 executor=self._means.executor,
                 workshop=self._means.workshop,
-                owner=self.execution.owner,
+                scope=(self.execution.owner, self.execution.session_id),
                 version=self.execution.language_version,
             ),
             self._language,

@@ -39,7 +39,7 @@ def wish_of(submission: Submission) -> Wish | None:
 
 
 def _key(name: str, scope: str | None) -> str:
-    return name if scope is None else f"{scope}{_BETWEEN}{name}"
+    return f"{scope or ''}{_BETWEEN}{name}"
 
 
 def fingerprint(submission: Submission) -> bytes:

@@ -7,7 +7,7 @@ from app.domain.execution import Compilation, Exit, File, Program, Status
 from app.domain.language import PRODUCT, Language, Sources
 from app.domain.limits import Limits
 from app.domain.ports import Command, Emit, Executor, Placed
-from app.executions.compiling import Workshop
+from app.executions.compiling import Scope, Workshop
 from app.executions.files import layout
 
 
@@ -17,7 +17,7 @@ class Workplace:
 
     executor: Executor
     workshop: Workshop
-    owner: str
+    scope: Scope
     version: str | None = None
     """Of the language, exactly; None is the usual one."""
 
@@ -61,5 +61,5 @@ async def _compile(
     if not language.is_compiled:
         return None, ()
     return await place.workshop.compile(
-        place.executor, language, sources, files, owner=place.owner, version=place.version
+        place.executor, language, sources, files, scope=place.scope, version=place.version
     )

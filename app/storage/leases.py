@@ -34,7 +34,8 @@ from app.storage.clock import from_now
 from app.storage.feed import QUEUE
 from app.storage.mapping import Hold, Lease, execution_of, outcome_values, plain, program_of
 from app.storage.rows import EXECUTIONS, INPUT, OUTPUT
-from app.storage.writes import CHANGED, Note, changed
+from app.storage.usage import spend
+from app.storage.writes import CHANGED, ENDED, Note, changed
 
 FOREIGN_GRACE = 60.0  # s in which a program that outlives its process is left to its own kind
 
@@ -100,7 +101,7 @@ _LEFT = (
     .where(_HOLDER, or_(bindparam("is_dead", type_=Boolean), _IS_EXPIRED))
     .with_for_update(of=EXECUTIONS, skip_locked=True)
 )
-_END = update(EXECUTIONS).where(_IDS).returning(*CHANGED)
+_END = update(EXECUTIONS).where(_IDS).returning(*ENDED)
 _ADOPT = update(EXECUTIONS).where(_IDS).values(lease_expires_at=_LEASE_END)
 _STORED = (
     select(OUTPUT.c.stream, func.sum(func.length(OUTPUT.c.data)), func.max(OUTPUT.c.seq))
@@ -187,7 +188,14 @@ def leases(connection: Connection) -> tuple[Lease, ...]:
 
 
 def recover(  # noqa: PLR0913 - whose, who inherits, and what is known
-    connection: Connection, note: Note, holder: str, heir: Heir, lease_time: float, *, is_dead: bool
+    connection: Connection,
+    note: Note,
+    holder: str,
+    heir: Heir,
+    lease_time: float,
+    *,
+    is_dead: bool,
+    counts: bool,
 ) -> Recovered:
     """Decide about all that a dead holder has left, or about what has expired."""
     rows = connection.execute(_LEFT, {"holder": holder, "is_dead": is_dead}).all()
@@ -200,7 +208,10 @@ def recover(  # noqa: PLR0913 - whose, who inherits, and what is known
     for fate, outcome in ends.items():
         if ids[fate]:
             values = {"ids": ids[fate], **outcome_values(outcome, heir.at)}
-            changed(connection.execute(_END, values).all(), note)
+            ended = connection.execute(_END, values).all()
+            changed(ended, note)
+            if counts:
+                spend(connection, ended, outcome, heir.at)
     if ids[_Fate.ADOPTED]:
         values = {"ids": ids[_Fate.ADOPTED], "lease_holder": heir.holder, "lease_time": lease_time}
         connection.execute(_ADOPT, values)

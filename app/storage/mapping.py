@@ -124,7 +124,7 @@ def execution_of(row: AnyRow) -> Execution:
         status=status,
         language=row.language,
         language_version=row.language_version,
-        limits=_limits(row.limits),
+        limits=limits_of(row.limits),
         executor=row.executor,
         attempt=row.attempt,
         interactive=row.interactive,
@@ -180,6 +180,12 @@ def plain(id: UUID) -> UUID:
     return id if type(id) is UUID else UUID(int=id.int)
 
 
+def limits_of(stored: Mapping[str, Any]) -> Limits:
+    """Return the limits of a row."""
+    # A limit that is younger than the row reads as its default: no migration.
+    return Limits(**{**_DEFAULTS, **_known(_LIMITS, stored)})
+
+
 def _details(outcome: Outcome) -> Values:
     """Return what an outcome says beyond its status; what is not there is left out."""
     details = {
@@ -217,11 +223,6 @@ def _outcome(status: Status, details: Mapping[str, Any]) -> Outcome:
         usage=usage and Usage(**_known(_USAGE, usage)),
         message=details.get("message"),
     )
-
-
-def _limits(stored: Mapping[str, Any]) -> Limits:
-    # A limit that is younger than the row reads as its default: no migration.
-    return Limits(**{**_DEFAULTS, **_known(_LIMITS, stored)})
 
 
 def _stored(names: Iterable[str], value: Limits | Usage) -> Values:

@@ -178,7 +178,7 @@ class Store:
             outcome=outcome,
             at=at,
             entries=entries,
-            counts=self.shares is not None or self.is_shared,
+            counts=self._counts,
         )
         return await self._change(work)
 
@@ -202,7 +202,12 @@ class Store:
     async def recover(self, holder: str, heir: Heir, *, is_dead: bool) -> Recovered:
         """Decide about all that a dead holder has left, or about what has expired."""
         work = partial(
-            leases.recover, holder=holder, heir=heir, lease_time=self.lease_time, is_dead=is_dead
+            leases.recover,
+            holder=holder,
+            heir=heir,
+            lease_time=self.lease_time,
+            is_dead=is_dead,
+            counts=self._counts,
         )
         return await self._change(work)
 
@@ -298,6 +303,11 @@ class Store:
     async def stats(self, owner: str, filter: Filter) -> Stats:
         """Return counts and wall-clock percentiles of the owner's executions that match."""
         return await self._database.read(partial(reads.stats, owner=owner, filter=filter))
+
+    @property
+    def _counts(self) -> bool:
+        """Whether what is used counts; where others share the database, they may want that."""
+        return self.shares is not None or self.is_shared
 
     def _admitted(
         self,

@@ -6,20 +6,29 @@ ends, so whoever comes from another process at the same time counts after us, an
 same last place. SQLite has one writer anyway. What is refused is rolled back, and not counted.
 """
 
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, case, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_in_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_in_sqlite
 
 from app.domain.access import Shares, Spent
-from app.domain.execution import Execution, Outcome
+from app.domain.execution import Execution, Outcome, Status
 from app.storage.access_rows import RATES, USAGE
 from app.storage.clock import from_now
+from app.storage.mapping import limits_of
 from app.storage.rows import EXECUTIONS
 
 _C = EXECUTIONS.c
+SPENT_BY = (_C.owner, _C.created_at, _C.started_at, _C.limits)
+# These may end before anybody has measured, and whoever could have a program killed to have it free
+# would. It counts by the clock then, as one processor, up to what it might have used. What we have
+# lost ourselves (`INFRASTRUCTURE_ERROR`) is free.
+_KILLED = frozenset({Status.CANCELLED, Status.TIME_LIMIT_EXCEEDED})
 _OF_DAY = (USAGE.c.owner == bindparam("of"), USAGE.c.day == bindparam("on"))
 _SPENT = select(USAGE.c.executions, USAGE.c.cpu_seconds).where(*_OF_DAY)
 _SPEND = (
@@ -80,11 +89,24 @@ def admit(connection: Connection, shares: Shares, execution: Execution) -> None:
         _require(unfinished.subject, Bound.AT_ONCE_OF_SUBJECT, shares.at_once_of_subject)
 
 
-def spend(connection: Connection, owner: str, at: datetime, outcome: Outcome) -> None:
-    """Add what an execution has used to the day on which it was accepted."""
-    if seconds := _cpu_seconds(outcome):
-        values = {"of": owner, "on": day_of(at), "seconds": seconds}
-        connection.execute(_SPEND, values)
+def spend(
+    connection: Connection, rows: Sequence[Row[Any]], outcome: Outcome, finished_at: datetime
+) -> None:
+    """Add what executions have used to the days on which they were accepted.
+
+    Args:
+        connection: to the database.
+        rows: with the columns `SPENT_BY`, of executions that end in the same way.
+        outcome: how.
+        finished_at: when.
+    """
+    seconds: defaultdict[tuple[str, date], float] = defaultdict(float)
+    for row in rows:
+        seconds[row.owner, day_of(row.created_at)] += _cpu_seconds(row, outcome, finished_at)
+    # In one order: who locks the same two days waits, and does not lock up.
+    for (owner, on), used in sorted(seconds.items()):
+        if used:
+            connection.execute(_SPEND, {"of": owner, "on": on, "seconds": used})
 
 
 def spent(connection: Connection, owner: str, on: date) -> Spent:
@@ -145,6 +167,10 @@ def _require(number: int, bound: Bound, most: int | None) -> None:
         raise NoShareError(bound, most)
 
 
-def _cpu_seconds(outcome: Outcome) -> float:
+def _cpu_seconds(row: Row[Any], outcome: Outcome, finished_at: datetime) -> float:
     usages = [outcome.usage, outcome.compilation and outcome.compilation.outcome.usage]
-    return sum(usage.cpu_time for usage in usages if usage)
+    measured = sum(usage.cpu_time for usage in usages if usage)
+    if outcome.usage or row.started_at is None or outcome.status not in _KILLED:
+        return measured
+    ran: float = (finished_at - row.started_at).total_seconds()
+    return max(measured, min(ran, limits_of(row.limits).cpu_time))

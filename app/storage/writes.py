@@ -18,15 +18,14 @@ from app.storage.clock import from_now
 from app.storage.feed import changes_of, events_of
 from app.storage.mapping import Hold, LogEntry, execution_values, log_values, outcome_values
 from app.storage.rows import EXECUTIONS, OUTPUT
-from app.storage.usage import spend
+from app.storage.usage import SPENT_BY, spend
 
 Note: TypeAlias = Callable[[str], None]
 """Takes the topic of a change, for who waits for it."""
 
 # What a change of status is announced with.
 CHANGED = (EXECUTIONS.c.id, EXECUTIONS.c.owner, EXECUTIONS.c.session_id)
-_ENDED = (*CHANGED, EXECUTIONS.c.created_at)
-
+ENDED = tuple(dict.fromkeys((*CHANGED, *SPENT_BY)))
 # Made once, and of tables: to build them anew for every program, or through the ORM, costs more
 # than to run them.
 _HELD = (
@@ -35,7 +34,7 @@ _HELD = (
     EXECUTIONS.c.attempt == bindparam("try"),
 )
 _UPDATE = update(EXECUTIONS).where(*_HELD)
-_END = _UPDATE.returning(*_ENDED)
+_END = _UPDATE.returning(*ENDED)
 # Nobody may end it while we write. On SQLite there is no other writer.
 _LOCK = select(EXECUTIONS.c.id).where(*_HELD).with_for_update(key_share=True)
 _WISH = select(EXECUTIONS.c.cancel_requested).where(*_HELD)
@@ -94,8 +93,7 @@ def finish(  # noqa: PLR0913 - what an end is
         return False
     _log(connection, hold.id, entries)
     if counts:
-        for row in ended:
-            spend(connection, row.owner, row.created_at, outcome)
+        spend(connection, ended, outcome, at)
     return True
 
 

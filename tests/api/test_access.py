@@ -9,6 +9,7 @@ import pytest
 from graphql import GraphQLObjectType, is_leaf_type
 
 from app.api.access import RULES
+from app.api.entrance import address_of
 from app.api.ids import decode_id
 from app.api.schema import schema
 from app.domain.access import Role
@@ -419,6 +420,48 @@ async def test_the_log_says_who_did_what(api: Api, store: Store) -> None:
     ]
 
 
+async def test_who_runs_another_s_program_again_has_read_it(api: Api, store: Store) -> None:
+    run = await candidate(api).run(PROGRAM)
+    query = """mutation R($id: ID!) { rerunExecution(input: { id: $id }) {
+        execution { id } errors { code } } }"""
+    again = (await service(api).ask(query, id=run["id"]))["rerunExecution"]["execution"]["id"]
+    await candidate(api).ask(query, id=run["id"])
+    ids = [str(decode_id(id)) for id in (run["id"], again)]
+    assert (await log_of(store, api))[:3] == [
+        ("EXECUTE", "ada", ids[0]),
+        ("READ", "back end", ids[0]),
+        ("EXECUTE", "back end", ids[1]),
+    ]
+    assert [action for action, *_ in (await log_of(store, api))[3:]] == ["EXECUTE"]
+
+
+async def test_the_log_says_for_whom_a_token_is_and_what_was_to_be_erased(
+    api: Api, store: Store
+) -> None:
+    for query in (
+        """mutation T { createAccessToken(input: {
+            role: CANDIDATE, sessionId: "s 1", subject: "ada" }) { expiresAt } }""",
+        """mutation E { deleteExecutions(input: {
+            filter: { statusIn: [FAILED, CRASHED], label: "x" } }) { deletedCount } }""",
+    ):
+        await service(api).ask(query)
+    assert [(action, target) for action, _, target in await log_of(store, api)] == [
+        ("CREATE_TOKEN", "CANDIDATE ada in s 1"),
+        ("ERASE", "filter statuses=CRASHED,FAILED label=x"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["\0", "\ud800"])
+@pytest.mark.parametrize("name", ["owner", "subject", "sessionId"])
+async def test_what_no_log_can_hold_is_not_looked_for(
+    api: Api, store: Store, name: str, text: str
+) -> None:
+    root = with_token(api, (await new_key(store, role=Role.ADMIN)).text.get_secret_value())
+    query = "query L($filter: AuditFilter) { auditLog(filter: $filter) { nodes { target } } }"
+    error = await root.fail(query, filter={name: text})
+    assert name in error["message"]
+
+
 async def test_who_only_looks_at_a_status_has_not_read(api: Api, store: Store) -> None:
     await candidate(api).run(PROGRAM)
     await interviewer(api).ask("{ executions { nodes { id status usage { wallTimeMs } } } }")
@@ -447,6 +490,11 @@ async def test_requests_are_limited_for_each_person(open_api: Open) -> None:
         assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
         assert [answer.headers["ratelimit-remaining"] for answer in answers[:3]] == ["2", "1", "0"]
         last = answers[3]
+        assert [last.headers[f"ratelimit-{name}"] for name in ("limit", "remaining", "reset")] == [
+            "3",
+            "0",
+            last.headers["retry-after"],
+        ]
         assert 0 < int(last.headers["retry-after"]) <= 60
         [error] = last.json()["errors"]
         assert error["extensions"]["code"] == "RATE_LIMITED"
@@ -460,6 +508,31 @@ async def test_requests_are_limited_for_each_address_also_of_nobody(open_api: Op
     ) as api:
         codes = [(await api.post("{ __typename }")).status_code for _ in range(3)]
         assert codes == [401, 401, 429]
+
+
+@pytest.mark.parametrize(
+    ("host", "counted_as"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("a name", "a name"),
+        (None, "unknown"),
+    ],
+)
+def test_an_address_is_what_one_customer_has(host: str | None, counted_as: str) -> None:
+    assert address_of({"client": None if host is None else (host, 1)}) == counted_as
+
+
+async def test_a_request_that_is_wrong_says_what_is_left_too(open_api: Open) -> None:
+    async with open_api(
+        FakeExecutor(), jwt_secret=SECRET, rate_requests_per_subject="3/minute"
+    ) as api:
+        wrong = await api.http.put("/graphql", headers=candidate(api).headers)
+        assert (wrong.status_code, wrong.headers["ratelimit-remaining"]) == (405, "2")
 
 
 async def test_executions_are_limited_and_said_as_data(open_api: Open) -> None:

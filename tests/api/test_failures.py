@@ -23,7 +23,7 @@ from app.api.ids import decode_id
 from app.api.operations import Operations
 from app.api.requests import BodyBounds
 from app.api.schema import schema
-from app.api.streams import Streams
+from app.api.streams import Room, Streams
 from app.domain.errors import ExecutorError
 from app.domain.execution import Exit, Status
 from app.domain.ports import Emit, ExecutorState
@@ -354,7 +354,7 @@ async def test_a_bug_before_any_resolver_is_masked_too(caplog: pytest.LogCapture
     operations = Operations(schema._schema, nothing, bounds_of(settings_of()))
     body = BodyBounds(size=1000, time=1)
     entrance = Entrance(cast("Doorkeeper", None))
-    view = GraphQLView(operations, Streams(1), entrance, body=body, has_page=False)
+    view = GraphQLView(operations, Streams(Room(in_all=1)), entrance, body=body, has_page=False)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(view), base_url="http://localhost"
     ) as http:

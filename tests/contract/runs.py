@@ -90,7 +90,7 @@ async def run(  # noqa: PLR0913 - all that a program is given
     place = Workplace(
         executor=executor,
         workshop=workshop or WORKSHOP,
-        owner="local",
+        scope=("local", None),
         version=version or executor.supports(language).version,
     )
     bounds = limits_with(**limits)

@@ -17,12 +17,13 @@ from app.access.rates import Rates, Turnstile, storage_for
 from app.domain.access import Action, AuditEntry, AuditFilter, Caller, Role, Shares
 from app.domain.errors import TooFast
 from app.domain.execution import Compilation, Outcome, Status
+from app.domain.limits import DEFAULT_LIMITS
 from app.storage.engine import Database
 from app.storage.errors import StorageError
 from app.storage.store import Bounds, Store, Wish
 from app.storage.usage import Bound, NoShareError
 
-from .samples import HOLDER, NOW, OWNER, PROGRAM, SUCCESS, execution, hold
+from .samples import HEIR, HOLDER, NOW, OWNER, PROGRAM, SUCCESS, execution, hold
 
 ROOMY = Bounds(owned=1000, in_all=1000)
 
@@ -169,12 +170,45 @@ async def test_an_end_is_spent_once(store: Store) -> None:
     assert (await store.registry.spent(OWNER, NOW)).cpu_seconds == 0.125
 
 
-async def test_what_nobody_measured_costs_nothing(store: Store) -> None:
+@pytest.mark.parametrize(
+    ("status", "ran", "costs"),
+    [
+        (Status.CANCELLED, 1.5, 1.5),
+        (Status.TIME_LIMIT_EXCEEDED, 1.5, 1.5),
+        (Status.CANCELLED, 3600, 4.0),
+        (Status.INFRASTRUCTURE_ERROR, 1.5, 0),
+    ],
+    ids=["cancelled", "idle", "cancelled after an hour", "lost by us"],
+)
+async def test_what_nobody_measured_costs_as_long_as_it_ran_but_not_what_we_lost(
+    store: Store, status: Status, ran: float, costs: float
+) -> None:
+    store.shares = Shares()
+    one = execution(limits=replace(DEFAULT_LIMITS, cpu_time=4.0))
+    await store.insert(one, PROGRAM, HOLDER)
+    assert one.started_at
+    at = one.started_at + timedelta(seconds=ran)
+    assert await store.finish(hold(one.id), Outcome(status=status), at=at)
+    assert (await store.registry.spent(OWNER, NOW)).cpu_seconds == pytest.approx(costs)
+
+
+async def test_what_was_cancelled_and_then_left_behind_costs_as_well(store: Store) -> None:
     store.shares = Shares()
     one = execution()
     await store.insert(one, PROGRAM, HOLDER)
-    lost = Outcome(status=Status.INFRASTRUCTURE_ERROR)
-    assert await store.finish(hold(one.id), lost, at=NOW)
+    await store.cancel(OWNER, one.id, HEIR.cancelled, at=NOW)
+    assert one.started_at
+    heir = replace(HEIR, at=one.started_at + timedelta(seconds=2))
+    [end] = (await store.recover(HOLDER, heir, is_dead=True)).ended
+    assert end.status is Status.CANCELLED
+    assert (await store.registry.spent(OWNER, NOW)).cpu_seconds == pytest.approx(2)
+
+
+async def test_what_is_cancelled_in_the_queue_costs_nothing(store: Store) -> None:
+    store.shares = Shares()
+    one = execution(status=Status.QUEUED, started_at=None)
+    assert await store.enqueue(one, PROGRAM, ROOMY) is True
+    await store.cancel(OWNER, one.id, HEIR.cancelled, at=NOW + timedelta(seconds=9))
     assert (await store.registry.spent(OWNER, NOW)).cpu_seconds == 0
 
 

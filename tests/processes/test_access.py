@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ import anyio
 import anyio.to_thread
 import httpx
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.api.callers import SECRET, token, with_token
-from tests.api.client import PATIENCE, Api
+from tests.api.client import PATIENCE, Api, Json
 from tests.api.socket import Socket, socket
 
 from .server import Server, greenroom, serving
@@ -222,6 +223,44 @@ async def test_operations_of_a_socket_are_counted_too(folder: Path) -> None:
         await talk.subscribe("3", "{ viewer { subject } }")
         message = await talk.hear()
         assert message["payload"][0]["extensions"]["code"] == "RATE_LIMITED"
+
+
+async def test_one_person_and_one_owner_have_their_share_of_subscribers(folder: Path) -> None:
+    room: dict[str, Any] = {"max_subscribers_per_subject": 1, "max_subscribers_per_owner": 2}
+    async with serving(folder, jwt_secret=SECRET, **room) as (_, api):
+        port = port_of(api)
+
+        async def welcome(talk: Socket, owner: str, subject: str) -> Json | tuple[int, str]:
+            await greet(talk, token(owner, subject))
+            try:
+                return await talk.hear()
+            except ConnectionClosed:
+                return await talk.closed()
+
+        ack = {"type": "connection_ack"}
+        async with AsyncExitStack() as sockets:
+            talks = [await sockets.enter_async_context(socket(port, greet=False)) for _ in range(5)]
+            first, again, other, third, foreign = talks
+            assert await welcome(first, "acme", "ada") == ack
+            assert await welcome(again, "acme", "ada") == (
+                1013,
+                "You have too many subscriptions open: at most 1. Try again later.",
+            )
+            assert await welcome(other, "acme", "bob") == ack
+            assert await welcome(third, "acme", "eve") == (
+                1013,
+                "Your owner has too many subscribers: at most 2. Try again later.",
+            )
+            assert await welcome(foreign, "umbrella", "ada") == ack
+            stream = await with_token(api, token("acme", "ada")).http.post(
+                "/graphql",
+                json={"query": SESSION},
+                headers={"accept": "text/event-stream", "authorization": f"Bearer {token()}"},
+            )
+            assert stream.status_code == 503
+            assert stream.json()["errors"][0]["extensions"]["code"] == "TOO_MANY_SUBSCRIBERS"
+        async with socket(port, greet=False) as talk:  # the places of who has left are free
+            assert await welcome(talk, "acme", "ada") == ack
 
 
 async def test_no_log_and_no_table_has_a_secret(folder: Path) -> None:
