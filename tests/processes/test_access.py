@@ -1,7 +1,7 @@
 """Keys from the command line, and doors that close on who is inside: real servers and sockets."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -144,15 +144,22 @@ async def test_a_socket_ends_with_its_token(guarded: tuple[Server, Api, str]) ->
         assert await talk.closed() == (4403, "Key or access token expired")
 
 
-@pytest.mark.parametrize(
-    "credential", [None, "", "nonsense", token(secret="x" * 40), token(role="ADMIN")]
-)
+WRONG: dict[str, Callable[[], str | None]] = {
+    "none": lambda: None,
+    "empty": str,
+    "nonsense": lambda: "nonsense",
+    "another secret": lambda: token(secret="x" * 40),
+    "a role that no token has": lambda: token(role="ADMIN"),
+}
+
+
+@pytest.mark.parametrize("credential", WRONG.values(), ids=WRONG.keys())
 async def test_a_socket_without_a_good_credential_is_closed(
-    guarded: tuple[Server, Api, str], credential: str | None
+    guarded: tuple[Server, Api, str], credential: Callable[[], str | None]
 ) -> None:
     _, api, _ = guarded
     async with socket(port_of(api), greet=False) as talk:
-        await greet(talk, credential)
+        await greet(talk, credential())
         code, reason = await talk.closed()
         assert code == 4403
         assert reason
