@@ -20,7 +20,7 @@ _MOST_SAID = 64 * KIB  # of each stream of a compiler; the first errors and the 
 
 
 Scope: TypeAlias = tuple[str, str | None]
-"""An owner and a session: who learns from `isCached` that somebody has compiled the same."""
+"""An owner and perhaps a session: whose products are one another's."""
 
 
 class Said:

@@ -15,7 +15,7 @@ from app.domain.language import Language
 from app.domain.ports import Executor, Placement
 from app.domain.verdict import judge
 from app.executions.batch import Batch
-from app.executions.compiling import Workshop
+from app.executions.compiling import Scope, Workshop
 from app.executions.figures import Figures
 from app.executions.keyboard import Keyboard
 from app.executions.run import Workplace, run_program
@@ -153,7 +153,7 @@ class Live:
             Workplace(
                 executor=self._means.executor,
                 workshop=self._means.workshop,
-                scope=(self.execution.owner, self.execution.session_id),
+                scope=self._scope_of_products(),
                 version=self.execution.language_version,
             ),
             self._language,
@@ -163,6 +163,11 @@ class Live:
             self._place,
             typed,
         )
+
+    def _scope_of_products(self) -> Scope:
+        # A person knows one session, and must not learn from a hit what others have compiled.
+        execution = self.execution
+        return execution.owner, execution.session_id if execution.subject else None
 
     async def _reattach(self, adopted: Adopted) -> Exit:
         end = await self._means.executor.reattach(

@@ -1,8 +1,8 @@
 """What compilers have made, kept for as long as the server lives.
 
-A folder of files, each named by a digest of all that its content depends on, its owner and session
-included: nobody learns from a hit that somebody else has compiled the same. What was used longest
-ago goes first when there is no room. A file appears under its name when it is whole.
+A folder of files, each named by a digest of all that its content depends on, and of whose it is:
+nobody learns from a hit that somebody else has compiled the same. What was used longest ago goes
+first when there is no room. A file appears under its name when it is whole.
 """
 
 import hashlib

@@ -1,6 +1,7 @@
 """Who may do what, and to whose: callers of two tenants and three roles before one server."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from app.api.entrance import address_of
 from app.api.ids import decode_id
 from app.api.schema import schema
 from app.domain.access import Role
+from app.domain.execution import Exit, File
+from app.domain.language import BUILD
+from app.domain.ports import Emit
 from app.storage.store import Store
 
 from .callers import (
@@ -26,7 +30,7 @@ from .callers import (
 )
 from .client import Api, Json
 from .conftest import Open
-from .fake import FakeExecutor, Gate
+from .fake import SUCCESS, FakeExecutor, Gate
 
 PROGRAM = "print('the candidate and nobody else own words')"
 PAGE = "{ executions { totalCount nodes { id stdout source } } executionStats { totalCount } }"
@@ -203,6 +207,30 @@ async def test_an_idempotency_key_means_nothing_to_others(api: Api) -> None:
     ):
         run = await other.run("print('other')", idempotencyKey="k")
         assert run["id"] != first["id"]
+
+
+async def compiles(emit: Emit) -> Exit:
+    del emit
+    return replace(SUCCESS, product=(File(path=f"{BUILD}/main", data=b"x", is_executable=True),))
+
+
+async def test_nobody_learns_that_others_have_compiled_the_same(open_api: Open) -> None:
+    query = """mutation C($session: String) { executeCode(input: {
+        language: C, source: "int main() {}", sessionId: $session }) {
+        execution { compile { isCached } } } }"""
+
+    async def is_cached(api: Api, session: str | None = None) -> bool:
+        payload = (await api.ask(query, session=session))["executeCode"]
+        cached: bool = payload["execution"]["compile"]["isCached"]
+        return cached
+
+    async with open_api(FakeExecutor(compiles), jwt_secret=SECRET) as api:
+        for owner in ("acme", "umbrella"):
+            for session in ("interview-1", "interview-2"):
+                asks = candidate(api, session, owner=owner)
+                assert [await is_cached(asks) for _ in range(2)] == [False, True]
+        # A person of the same session sees its source anyway.
+        assert await is_cached(candidate(api, "interview-1", subject="bob"))
 
 
 async def test_a_rerun_is_in_the_session_and_by_who_wants_it(api: Api) -> None:
