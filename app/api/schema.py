@@ -87,8 +87,10 @@ async def _execute(info: Info, submission: Submission, wait: float) -> ExecuteCo
     context, executions = info.context, info.context.executions
     await context.count_execution()
     accepted = await executions.submit(submission, context.auditor.of_execution(context.caller))
+    found = await executions.wait(accepted, wait)
+    busy = executions.busy(found)
     return ExecuteCodePayload(
-        execution=Execution.of(await executions.wait(accepted, wait)), errors=[]
+        execution=Execution.of(found), errors=user_errors(Rejected(busy)) if busy else []
     )
 
 

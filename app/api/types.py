@@ -247,7 +247,8 @@ class ExecuteCodePayload:
         description="The execution, ended or still running; null when it was refused."
     )
     errors: list[UserError] = strawberry.field(
-        description="Why it was refused; then nothing was recorded."
+        description="Why it was refused; then nothing was recorded. Or, beside an execution, "
+        "`ServerBusy`: it has ended for want of a sandbox, and nothing of it has run."
     )
 
 

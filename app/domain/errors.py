@@ -4,7 +4,7 @@
     NotAdmitted      the caller is not let in: it says not who it is, or asks too often
     NoSuchExecution  the caller asks for what is not there, or not theirs
     InputRefused     a program takes no input, or no more for now
-    ExecutorError    ours or the provider's: no valid result from a sandbox
+    ExecutorError    ours or the provider's: no valid result from a sandbox, or no sandbox
     Unavailable      the executor cannot run at all here, with what is missing and the remedy
 
 A program's own failure is no error at all: it is an `Outcome`. Everything else is a bug.
@@ -169,6 +169,10 @@ _REFUSALS = {
 
 class ExecutorError(Exception):
     """The sandbox gave no valid result; the message may be shown to the caller."""
+
+
+class NoSandbox(ExecutorError):
+    """None could be had in time, so nothing of the program has run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from uuid import UUID
 import anyio
 from structlog.contextvars import bound_contextvars
 
+from app.domain.errors import NoSandbox
 from app.domain.execution import Exit, KillReason, Outcome, Output, Status
 from app.domain.language import Language
 from app.domain.ports import Executor, Placement
@@ -31,6 +32,11 @@ LOST = Outcome(
     status=Status.INFRASTRUCTURE_ERROR,
     message="The server that ran this program stopped unexpectedly; what it had written by "
     "then is kept. Run it again.",
+)
+NO_SANDBOX = Outcome(
+    status=Status.INFRASTRUCTURE_ERROR,
+    message="No sandbox could be had in time, so nothing of the program has run. Run it again "
+    "later.",
 )
 _STOPPED = Outcome(
     status=Status.INFRASTRUCTURE_ERROR,
@@ -129,9 +135,12 @@ class Live:
                 raise LeaseLostError from error
             if _has(error, EndUnknownError):
                 return LOST
-            log.exception("execution failed", extra={"id": self.id})
+            if _has(error, NoSandbox):
+                log.warning("no sandbox in time", extra={"id": self.id, "reason": str(error)})
+            else:
+                log.exception("execution failed", extra={"id": self.id})
             if self._end_by is None:
-                return _failed(self.id)
+                return NO_SANDBOX if _has(error, NoSandbox) else _failed(self.id)
         if self._is_lost:
             raise LeaseLostError
         return _STOPPED if self._end_by is None else judge(Exit(kill_reason=self._end_by))

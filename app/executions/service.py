@@ -30,7 +30,7 @@ from app.executions.compiling import Workshop
 from app.executions.files import file_problems
 from app.executions.follow import follow, follow_session, until_ended
 from app.executions.holder import own_name
-from app.executions.live import CANCELLED, Means
+from app.executions.live import CANCELLED, NO_SANDBOX, Means
 from app.executions.once import TakenError, find_earlier, the_same, wish_of
 from app.executions.pages import Pages
 from app.executions.recovery import House
@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 Noting: TypeAlias = Callable[[Execution], AuditEntry]
 
 _CANCEL_PATIENCE = 30.0  # s; a killed program is gone in milliseconds, its end stored soon after
+_SANDBOX_PAUSE = 5.0  # s; whoever had to wait for a sandbox in vain has waited longer already
 _SOON = 0.1  # s; before any run has been seen
 _RESTART = 5.0  # s; a guess of how long a server is away that is started again
 
@@ -122,6 +123,12 @@ class ExecutionService:
         with anyio.move_on_after(seconds):
             await live.done.wait()
         return live.execution
+
+    def busy(self, execution: Execution) -> ServerBusy | None:
+        """Say when to try again what has ended for want of a sandbox."""
+        if execution.outcome != NO_SANDBOX:
+            return None
+        return _no_sandboxes(self.executor.state().retry_after or _SANDBOX_PAUSE)
 
     async def cancel(self, owner: str, id: UUID) -> Execution | None:
         """Stop an execution, wherever it runs, and return it when it has ended.

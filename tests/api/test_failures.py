@@ -24,7 +24,7 @@ from app.api.operations import Operations
 from app.api.requests import BodyBounds
 from app.api.schema import schema
 from app.api.streams import Room, Streams
-from app.domain.errors import ExecutorError
+from app.domain.errors import ExecutorError, NoSandbox
 from app.domain.execution import Exit, Status
 from app.domain.ports import Emit, ExecutorState
 from app.main import bounds_of, create_app, open_services
@@ -46,6 +46,11 @@ async def have_a_bug(emit: Emit) -> Exit:
     raise ZeroDivisionError
 
 
+async def find_no_room(emit: Emit) -> Exit:
+    del emit
+    raise NoSandbox("every box is taken in secret/place")
+
+
 def say(database: Path, *statements: str) -> list[tuple[object, ...]]:
     """Speak to the database as another program would; return the last answer's rows."""
     rows: list[tuple[object, ...]] = []
@@ -63,6 +68,26 @@ def tables_away(database: Path) -> Iterator[None]:
         yield
     finally:
         say(database, "ALTER TABLE hidden RENAME TO executions")
+
+
+async def test_who_gets_no_sandbox_in_time_is_told_to_come_again(
+    open_api: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    query = """mutation { executeCode(input: { language: PYTHON, source: "" }) {
+        execution { id status message stdout }
+        errors { code message ... on ServerBusy { retryAfterMs } } } }"""
+    async with open_api(FakeExecutor(find_no_room)) as api:
+        payload = (await api.ask(query))["executeCode"]
+        [busy] = payload["errors"]
+        assert (busy["code"], busy["retryAfterMs"] > 0) == ("SERVER_BUSY", True)
+        ended = payload["execution"]
+        assert (ended["status"], ended["stdout"]) == ("INFRASTRUCTURE_ERROR", "")
+        assert "nothing of the program has run" in ended["message"]
+        assert "secret/place" not in str(payload)
+        assert (await api.look(ended["id"]))["message"] == ended["message"]
+    [said] = [each for each in caplog.records if each.getMessage() == "no sandbox in time"]
+    assert said.levelno == logging.WARNING
+    assert not said.exc_info
 
 
 async def nothing_is_stuck(api: Api) -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import modal.exception as theirs
 
-from app.domain.errors import ExecutorError
+from app.domain.errors import ExecutorError, NoSandbox
 
 # Modal names the token that it refuses; neither half of one is anybody's business.
 _TOKEN = re.compile(r"\b(a[ks]-)[^\s\"',;:)}\]]+")
@@ -36,7 +36,7 @@ class Lost(ModalError):
     """Modal has taken a sandbox away, and not for what the program did."""
 
 
-class NoBox(ModalError):
+class NoBox(ModalError, NoSandbox):
     """There is no sandbox for a run, and there will be none in time."""
 
 
