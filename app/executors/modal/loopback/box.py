@@ -74,6 +74,7 @@ class Box:
     """By exec id."""
     cpu_time: float = 0.0
     _verdict: tuple[Status, int] | None = None
+    _called_off: anyio.Event = field(default_factory=anyio.Event)
     _cell: Cell | None = None
     _runner: Programs | None = None
     _active_at: float = field(default_factory=time.monotonic)
@@ -91,6 +92,7 @@ class Box:
     def end(self, status: Status, exit_code: int = _KILLED) -> None:
         """Write down why, then kill everything in it; the first reason stands."""
         self._verdict = self._verdict or (status, exit_code)
+        self._called_off.set()
         if self._cell is not None:
             self._cell.kill()
 
@@ -127,7 +129,8 @@ class Box:
     async def live(self, host: Host) -> None:
         """Be a box until something ends it; everything of it is gone afterwards."""
         try:
-            await anyio.sleep(self.latency)
+            with anyio.move_on_after(self.latency):
+                await self._called_off.wait()
             if self._verdict is None:
                 await self._live(host)
         except* Exception:
