@@ -44,6 +44,7 @@ def configure_logging(level: str, format: LogFormat = "console") -> None:
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)  # of libraries: Modal's client passes on what Modal says
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 

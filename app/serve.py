@@ -5,9 +5,9 @@ import ipaddress
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
-from typing import Protocol, runtime_checkable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import anyio
 import anyio.abc
@@ -36,6 +36,8 @@ from app.storage.migrations import pending
 from app.storage.urls import is_sqlite, normal
 
 log = logging.getLogger(__name__)
+
+ReadSettings: TypeAlias = Callable[[], Settings]
 
 _BACKLOG = 2048
 _KEEP_ALIVE = 65  # s; longer than the idle limit of common proxies, so that they hang up first
@@ -98,13 +100,16 @@ async def serve_on_loopback_modal(settings: Settings) -> None:
     configure_logging(settings.log_level, settings.log_format)
     log.warning("modal: a server on this machine stands in for Modal; for development only")
     async with modal_loopback(settings) as led:
-        await serve_forever(led)
+        # The token in .env is for Modal itself, and none of this server's business.
+        await serve_forever(led, read_again=lambda: led)
 
 
-async def serve_forever(settings: Settings, *, execute: bool = True) -> None:
+async def serve_forever(
+    settings: Settings, *, execute: bool = True, read_again: ReadSettings = Settings
+) -> None:
     """Serve until a signal asks to stop, then drain; a second signal does not wait.
 
-    Without `execute` no program runs in this process.
+    Without `execute` no program runs in this process. SIGHUP has the token read again.
 
     Raises:
         Refused: the address or the port cannot be had, or nobody else could run programs.
@@ -116,7 +121,7 @@ async def serve_forever(settings: Settings, *, execute: bool = True) -> None:
         _require_shared(settings)
     await _require_current(settings)
     await _require_doors(settings)
-    with _listen(settings.host, settings.port) as listener:
+    with _listen(settings.host, settings.port) as listener, _hangups() as hangups:
         async with open_services(settings, execute=execute) as services:
             app = create_app(settings, services)
             # What stands now stays: with each collection Python would look at all of it again,
@@ -124,7 +129,12 @@ async def serve_forever(settings: Settings, *, execute: bool = True) -> None:
             gc.collect()
             gc.freeze()
             config = _config(app)
-            await _serve(_Server(config, services), services.executions.executor, listener)
+            server, executor = _Server(config, services), services.executions.executor
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(_obey_signals, server)
+                tasks.start_soon(_rotate_when_asked, hangups, executor, read_again)
+                await server.serve(sockets=[listener])
+                tasks.cancel_scope.cancel()
     log.info("stopped")
 
 
@@ -163,12 +173,14 @@ async def work_forever(settings: Settings) -> None:
     port = settings.worker_port
     if port is not None:
         await _require_doors(settings)
-    with nullcontext() if port is None else _listen(settings.host, port) as listener:
+    watched = nullcontext() if port is None else _listen(settings.host, port)
+    with watched as listener, _hangups() as hangups:
         async with open_services(settings) as services:
             log.info("working", extra={"executor": services.executions.executor.name})
-            worker = _Worker(services.executions)
+            worker, executor = _Worker(services.executions), services.executions.executor
             async with anyio.create_task_group() as tasks:
-                await tasks.start(_obey_signals, worker, services.executions.executor)
+                await tasks.start(_obey_signals, worker)
+                tasks.start_soon(_rotate_when_asked, hangups, executor, Settings)
                 async with _watched(settings, services, listener):
                     await worker.should_stop.wait()
                     await services.executions.close()
@@ -274,45 +286,42 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-async def _serve(server: _Server, executor: Executor, listener: socket.socket) -> None:
-    async with anyio.create_task_group() as tasks:
-        await tasks.start(_obey_signals, server, executor)
-        await server.serve(sockets=[listener])
-        tasks.cancel_scope.cancel()
-
-
 class _Obedient(Protocol):
     def obey(self) -> None:
         """Stop; when asked again, at once."""
 
 
 async def _obey_signals(
-    server: _Obedient, executor: Executor, *, task_status: anyio.abc.TaskStatus[None]
+    server: _Obedient, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
 ) -> None:
-    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    turn = anyio.Lock()
-    async with anyio.create_task_group() as rotations:
-        with anyio.open_signal_receiver(*wanted) as signals:
-            task_status.started()
-            async for received in signals:
-                if received is signal.SIGHUP:
-                    # Beside: who wants to stop does not wait until Modal has answered.
-                    rotations.start_soon(_rotate, executor, turn)
-                else:
-                    server.obey()
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            server.obey()
 
 
-async def _rotate(executor: Executor, turn: anyio.Lock) -> None:
+def _hangups() -> AbstractContextManager[AsyncIterator[signal.Signals]]:
+    """Take note of SIGHUP from now on: while the server starts, it would end it."""
+    return anyio.open_signal_receiver(signal.SIGHUP)
+
+
+async def _rotate_when_asked(
+    hangups: AsyncIterator[signal.Signals], executor: Executor, read_again: ReadSettings
+) -> None:
+    async for _ in hangups:
+        await _rotate(executor, read_again)
+
+
+async def _rotate(executor: Executor, read_again: ReadSettings) -> None:
     """Read the Modal token again; one that does not work changes nothing."""
     if not isinstance(executor, Rotating):
         log.info("SIGHUP: there is no token to read again")
         return
     try:
-        async with turn:
-            token = modal_token(await anyio.to_thread.run_sync(Settings))
-            if token is None:
-                log.warning("SIGHUP: there is no Modal token in .env; the old one stays")
-            else:
-                await executor.rotate(token)
+        token = modal_token(await anyio.to_thread.run_sync(read_again))
+        if token is None:
+            log.warning("SIGHUP: there is no Modal token in .env; the old one stays")
+        else:
+            await executor.rotate(token)
     except (BadToken, ExecutorError, ValueError, OSError) as error:
         log.error("the token stays as it was", extra={"reason": str(error)})  # noqa: TRY400

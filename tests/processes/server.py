@@ -78,13 +78,13 @@ class Server:
         self._has_ended = True
         self._grow(rest)
 
-    async def says(self, text: str) -> str:
-        """Wait for a line of the log that has this text."""
+    async def says(self, text: str, *, times: int = 1) -> str:
+        """Wait for a line of the log that has this text, or for the so-manieth."""
         with anyio.fail_after(START_TIMEOUT):
             while True:
-                for line in self.log:
-                    if text in line:
-                        return line
+                found = [line for line in self.log if text in line]
+                if len(found) >= times:
+                    return found[times - 1]
                 assert not self._has_ended, f"it ended without saying {text!r}"
                 await self._grown.wait()
 

@@ -120,3 +120,18 @@ async def test_settings_that_cannot_be_read_again_change_nothing(
         await server.says("stays")
         assert (await api.run("print(1)"))["stdout"] == "1\n"
         assert await server.stop() == 0
+
+
+async def test_a_server_that_stands_in_for_modal_is_not_shown_the_token_of_modal(
+    folder: Path,
+) -> None:
+    real = new_token()
+    (folder / ".env").write_text(f"MODAL_TOKEN_ID={real.id}\nMODAL_TOKEN_SECRET={real.secret}\n")
+    async with serving(folder, "--modal-loopback", log_level="debug") as (server, api):
+        await server.says("modal: workspace")
+        server.signal(signal.SIGHUP)
+        # The one that it has works, and is taken again.
+        await server.says("modal: workspace", times=2)
+        assert not any("stays" in line for line in server.log)
+        assert (await api.run("print(1)"))["stdout"] == "1\n"
+        assert await server.stop() == 0
