@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from pydantic import SecretStr
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -217,14 +217,16 @@ def create_watched_app(settings: Settings, services: Services) -> FastAPI:
 def _graphql(settings: Settings, services: Services, entrance: Entrance) -> list[BaseRoute]:
     operations = Operations(schema._schema, services, bounds_of(settings))  # noqa: SLF001 - public
     streams = services.streams
+    has_page = settings.graphiql and not settings.production
     view = GraphQLView(
         operations,
         streams,
         entrance,
         body=BodyBounds(size=settings.max_body, time=settings.body_time),
-        has_page=settings.graphiql and not settings.production,
+        has_page=has_page,
     )
     return [
+        *([Route("/", _front_door)] if has_page else []),
         Route("/graphql", view),
         WebSocketRoute("/graphql", GraphQLSocket(operations, streams, entrance)),
         Mount("/graphiql", GraphiQLFiles()),
@@ -354,6 +356,10 @@ async def is_guarded(settings: Settings) -> bool:
         return settings.tokens().can_read or await store.registry.has_keys()
     finally:
         await store.close()
+
+
+async def _front_door(_: Request) -> RedirectResponse:
+    return RedirectResponse("/graphql")
 
 
 async def _is_up(_: Request) -> JSONResponse:

@@ -382,16 +382,22 @@ async def test_a_page_is_served_as_soon_as_it_is_built(
     assert (await page.get("/graphiql/index.html")).headers.get("cache-control") is None
 
 
+async def test_whoever_comes_to_the_front_door_is_shown_to_the_page(api: Api) -> None:
+    answer = await api.http.get("/")
+    assert (answer.status_code, answer.headers["location"]) == (307, "/graphql")
+
+
 async def test_graphiql_can_be_switched_off(open_api: Open) -> None:
     async with open_api(FakeExecutor(), graphiql=False) as api:
         assert is_error(await api.http.get("/graphql", headers={"Accept": "text/html"}), 404)
+        assert (await api.http.get("/")).status_code == 404
         assert (await api.http.get("/graphql", params={"query": QUERY})).json() == ANSWER
 
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("POST", "/", 405),
         ("GET", "/nothing", 404),
         ("GET", "/graphiql/assets/nothing.js", 404),
         ("GET", "/graphiql/../main.py", 404),
