@@ -3,15 +3,17 @@
     python -m benchmarks.attacks
 
 Attackers are processes of their own, which send as fast as they get answers. The good client sends
-known documents one after the other: a run, and a page of the history. On a machine with two
-processors attackers and the attacked share them, so a part of each ratio is the attackers' own CPU
-time; an attack that sends nothing but good small queries shows how much.
+known documents one after the other: a run, and a page of the history. Attackers are somewhere else
+in the world, so here they have the lowest priority: what they compute takes little from the server
+and nothing from the good client. An attack that sends nothing but good small queries shows what a
+flood of requests costs that attacks nothing.
 """
 
 import http.client
 import itertools
 import json
 import multiprocessing
+import os
 import random
 import socket
 import statistics
@@ -74,6 +76,7 @@ ATTACKS: dict[str, Body] = {
 
 def attack(port: int, name: str, seed: int, stop: Event) -> None:
     """Send until told to stop."""
+    os.nice(19)
     numbers = itertools.count(random.Random(seed).randrange(10**9))
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     while not stop.is_set():
@@ -86,6 +89,7 @@ def attack(port: int, name: str, seed: int, stop: Event) -> None:
 
 def drip(port: int, _: str, __: int, stop: Event) -> None:
     """Hold a hundred connections with bodies that never come."""
+    os.nice(19)
     head = b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     open_ones = [socket.create_connection(("127.0.0.1", port)) for _ in range(100)]
     for each in open_ones:
@@ -151,6 +155,7 @@ def main(
                 for ratio, under, rest in zip(ratios, attacked, at_rest, strict=True)
             ]
             table.add_row(name, *shown)
+            print(name, *shown)
     Console(width=100).print(table)
 
 

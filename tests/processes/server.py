@@ -26,7 +26,8 @@ COMMAND = Path(sys.executable).with_name("greenroom")
 START_TIMEOUT = 60  # s; usually 1, but a first start reads everything from the disk
 END_TIMEOUT = 30  # s
 LOOK_EVERY = 0.02  # s
-# The last one lets coverage see into servers, when it is on.
+# The last one lets coverage see into servers, when it is on. A start takes twice the time then, so
+# a server that is killed and cannot tell, or that others have covered, goes without.
 SECRET = re.compile(r"grk_[0-9a-f]{12}_[\w-]{43}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.|as-\w{22,}")
 PLAIN = ("PATH", "HOME", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
 

@@ -1,6 +1,7 @@
 """Keys from the command line, and doors that close on who is inside: real servers and sockets."""
 
 import json
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -13,11 +14,12 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.api.callers import SECRET, token, with_token
+from app.storage.store import Store
+from tests.api.callers import SECRET, new_key, token, with_token
 from tests.api.client import PATIENCE, Api, Json
 from tests.api.socket import Socket, socket
 
-from .server import Server, greenroom, serving
+from .server import greenroom, serving
 
 EVENTS = "subscription E($id: ID!) { executionEvents(id: $id) { __typename sequence } }"
 SESSION = 'subscription { sessionExecutions(sessionId: "interview-1") { id status } }'
@@ -36,12 +38,31 @@ async def create(folder: Path, *arguments: str) -> str:
     return (await command(folder, "keys", "create", "--name", "test", *arguments)).strip()
 
 
+@pytest.fixture(scope="module")
+async def guarded(
+    migrated: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[Path, Api]]:
+    """Return the folder of a server that many tests share, and a client that comes to it."""
+    folder = tmp_path_factory.mktemp("guarded")
+    shutil.copy(migrated, folder)
+    async with serving(folder, jwt_secret=SECRET) as (_, api):
+        yield folder, api
+
+
 @pytest.fixture
-async def guarded(folder: Path) -> AsyncIterator[tuple[Server, Api, str]]:
-    """Return a server with one key, a client that comes with it, and the key."""
-    key = await create(folder, "--owner", "acme")
-    async with serving(folder, jwt_secret=SECRET) as (server, api):
-        yield server, with_token(api, key), key
+async def key(guarded: tuple[Path, Api]) -> str:
+    """Make a key for that server."""
+    folder, _ = guarded
+    store = Store(f"sqlite:///{folder / 'greenroom.db'}")
+    try:
+        return (await new_key(store, "acme")).text.get_secret_value()
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+def api(guarded: tuple[Path, Api], key: str) -> Api:
+    return with_token(guarded[1], key)
 
 
 def port_of(api: Api) -> int:
@@ -98,9 +119,9 @@ async def test_with_a_key_a_server_listens_to_others_and_asks_them(folder: Path)
 
 
 async def test_a_revoked_key_opens_nothing_and_closes_what_it_had_opened(
-    folder: Path, guarded: tuple[Server, Api, str]
+    guarded: tuple[Path, Api], api: Api, key: str
 ) -> None:
-    _, api, key = guarded
+    folder, _ = guarded
     run = await api.run(LONG, waitMs=0)
     async with (
         socket(port_of(api), greet=False) as talk,
@@ -133,8 +154,7 @@ async def begin(api: Api, id: str) -> httpx.Response:
     return response
 
 
-async def test_a_socket_ends_with_its_token(guarded: tuple[Server, Api, str]) -> None:
-    _, api, _ = guarded
+async def test_a_socket_ends_with_its_token(api: Api) -> None:
     # Clocks may differ by 30 s, so it ends by its own time all the same.
     brief = token(exp=datetime.now(UTC) + timedelta(seconds=2))
     async with socket(port_of(api), greet=False) as talk:
@@ -155,9 +175,8 @@ WRONG: dict[str, Callable[[], str | None]] = {
 
 @pytest.mark.parametrize("credential", WRONG.values(), ids=WRONG.keys())
 async def test_a_socket_without_a_good_credential_is_closed(
-    guarded: tuple[Server, Api, str], credential: Callable[[], str | None]
+    api: Api, credential: Callable[[], str | None]
 ) -> None:
-    _, api, _ = guarded
     async with socket(port_of(api), greet=False) as talk:
         await greet(talk, credential())
         code, reason = await talk.closed()
@@ -166,10 +185,7 @@ async def test_a_socket_without_a_good_credential_is_closed(
 
 
 @pytest.mark.parametrize("name", ["authorization", "Authorization"])
-async def test_a_socket_says_who_it_is_in_its_first_message(
-    guarded: tuple[Server, Api, str], name: str
-) -> None:
-    _, api, _ = guarded
+async def test_a_socket_says_who_it_is_in_its_first_message(api: Api, name: str) -> None:
     async with socket(port_of(api), greet=False) as talk:
         await greet(talk, token(), name)
         assert await talk.hear() == {"type": "connection_ack"}
@@ -178,8 +194,7 @@ async def test_a_socket_says_who_it_is_in_its_first_message(
         assert result["data"]["viewer"] == {"subject": "ada", "sessionId": "interview-1"}
 
 
-async def test_who_can_send_headers_may_say_it_there(guarded: tuple[Server, Api, str]) -> None:
-    _, api, key = guarded
+async def test_who_can_send_headers_may_say_it_there(api: Api, key: str) -> None:
     headers = {"Authorization": f"Bearer {key}"}
     async with socket(port_of(api), additional_headers=headers) as talk:
         await talk.subscribe("1", "{ viewer { role } }")
@@ -187,8 +202,7 @@ async def test_who_can_send_headers_may_say_it_there(guarded: tuple[Server, Api,
         assert result["data"]["viewer"] == {"role": "SERVICE"}
 
 
-async def test_a_stolen_token_opens_no_other_session(guarded: tuple[Server, Api, str]) -> None:
-    _, api, _ = guarded
+async def test_a_stolen_token_opens_no_other_session(api: Api) -> None:
     run = await api.run("print(1)", sessionId="interview-1")
     async with socket(port_of(api), greet=False) as talk:
         await greet(talk, token(session_id="interview-2"))
@@ -201,8 +215,7 @@ async def test_a_stolen_token_opens_no_other_session(guarded: tuple[Server, Api,
         assert await talk.error("3") == "There is no execution with this id."
 
 
-async def test_another_tenant_s_token_opens_no_stream(guarded: tuple[Server, Api, str]) -> None:
-    _, api, _ = guarded
+async def test_another_tenant_s_token_opens_no_stream(api: Api) -> None:
     run = await api.run("print(1)", sessionId="interview-1")
     async with socket(port_of(api), greet=False) as talk:
         await greet(talk, token(owner="umbrella"))

@@ -26,6 +26,8 @@ from tests.servers.postgres import DURABLE, PostgresError, PostgresServer
 
 from .server import Server, serving, starting, until, until_gone, working
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 LEASE = 2  # s; short, so that a silent process is given up soon
 QUIET = "import time\ntime.sleep({0})\nprint('done')"
 LOUD = "import time\nprint('so far', flush=True)\ntime.sleep({0})\nprint('done')"
