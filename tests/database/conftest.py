@@ -1,11 +1,13 @@
 """A fresh store for each test, on SQLite and on PostgreSQL."""
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from blockbuster import BlockBuster
 from sqlalchemy import Engine
@@ -40,22 +42,42 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def template_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an SQLite database that is migrated and empty, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "greenroom.db"
+    anyio.run(migrate, f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres: PostgresServer) -> str:
+    """Name a database on PostgreSQL that is migrated and empty, to be copied."""
+    postgres.create_database("template")
+    anyio.run(migrate, postgres.url("template"))
+    return "template"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Name a database that is empty: on SQLite there is not even a file."""
+    """Name a database: for a store a migrated one, else there is nothing, not even a file."""
+    is_migrated = "store" in request.fixturenames
     if request.param == "sqlite":
-        yield f"sqlite+aiosqlite:///{tmp_path}/greenroom.db"
+        path = tmp_path / "greenroom.db"
+        if is_migrated:
+            shutil.copy(request.getfixturevalue("template_file"), path)
+        yield f"sqlite+aiosqlite:///{path}"
         return
     server: PostgresServer = request.getfixturevalue("postgres")
     name = f"test_{next(_numbers)}"
-    server.create_database(name)
+    like = request.getfixturevalue("template_database") if is_migrated else None
+    server.create_database(name, like=like)
     yield server.url(name)
     server.drop_database(name)
 
 
 @pytest.fixture
 async def store(url: str) -> AsyncIterator[Store]:
-    await migrate(url)
     store = Store(url)
     yield store
     await store.close()

@@ -35,6 +35,8 @@ from typing import Literal
 from urllib.parse import quote
 
 # For speed: no test asks for data after a power cut.
+MEMORY = Path("/dev/shm")
+ROOM = 1024**3  # bytes
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 # For crash tests: what was committed before `kill` is there after `restart`.
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
@@ -84,8 +86,10 @@ class PostgresServer:
         host = quote(str(self.folder / "run"))
         return f"postgresql+asyncpg://{USER}@/{quote(database, safe='')}?host={host}&port=5432"
 
-    def create_database(self, name: str) -> None:
-        self._execute(f"CREATE DATABASE {_identifier(name)}")
+    def create_database(self, name: str, *, like: str | None = None) -> None:
+        """Make an empty one, or a copy of one to which nobody is connected."""
+        template = f" TEMPLATE {_identifier(like)}" if like else ""
+        self._execute(f"CREATE DATABASE {_identifier(name)}{template}")
 
     def drop_database(self, name: str) -> None:
         """Drop it if it exists, and the connections to it."""
@@ -198,7 +202,9 @@ class Keeper:
         self.settings = settings
         self.pid = os.getpid()
         self.user = unused_id() if os.geteuid() == 0 else None
-        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=temporary_folder()))
+        is_durable = f"fsync={DURABLE['fsync']}" in settings
+        place = temporary_folder(in_memory=not is_durable)
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
         self.data = self.folder / "data"
         self.log = self.folder / "log"
         self.postmaster: subprocess.Popen[bytes] | None = None
@@ -392,15 +398,30 @@ def name_for_this_user() -> Sequence[str]:
     return ()
 
 
-def temporary_folder() -> Path:
-    """Return the first folder where a socket's path is short enough and a dropped id may enter."""
+def temporary_folder(*, in_memory: bool) -> Path:
+    """Return the first folder where a socket's path is short enough and a dropped id may enter.
+
+    A database is 300 files, which memory makes ten times faster than a disk.
+    """
     places = [Path(tempfile.gettempdir()).resolve(), Path("/tmp")]
+    if in_memory and has_room(MEMORY):
+        places.insert(0, MEMORY)
     for place in places:
         long = len(os.fsencode(place)) + SOCKET_PATH_LENGTH > SOCKET_PATH_MAX
         if not long and (is_open(place) or os.geteuid()):
             return place
     message = f"no folder for PostgreSQL's socket among {places}; set TMPDIR to one"
     raise PostgresError(message)
+
+
+def has_room(path: Path) -> bool:
+    """Return whether a few databases, and programs that may be started, can be put there."""
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return False
+    may_start = not found.f_flag & os.ST_NOEXEC
+    return may_start and os.access(path, os.W_OK) and found.f_bavail * found.f_frsize > ROOM
 
 
 def is_open(path: Path) -> bool:
