@@ -10,6 +10,36 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 HEADERS_PATIENCE = 15.0  # s, from the first byte of a request to the end of its headers
+_LAST_READING = 2.0  # s, for a client to hear why it is refused
+
+
+class _Lingering:
+    """A transport that is closed in two steps while its client still sends.
+
+    To close a socket with bytes in it that nobody has read resets the connection, and the client
+    may never see the answer. So ours is sent and ended, and what comes in is dropped for a moment.
+    """
+
+    def __init__(self, transport: asyncio.Transport, http: "Http") -> None:
+        self.plain, self._http = transport, http
+        self.is_lingering = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.plain, name)
+
+    def is_closing(self) -> bool:
+        return self.is_lingering or self.plain.is_closing()
+
+    def close(self) -> None:
+        if self.is_lingering:
+            return
+        if not self._http.is_still_sent_to or self.plain.is_closing():
+            self.plain.close()
+            return
+        self.is_lingering = True
+        self.plain.write_eof()
+        self.plain.resume_reading()
+        self._http.loop.call_later(_LAST_READING, self.plain.abort)
 
 
 class Http(H11Protocol):
@@ -24,11 +54,24 @@ class Http(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
-        super().connection_made(transport)
+        super().connection_made(_Lingering(transport, self))  # type: ignore[arg-type]
         self._wait()
+
+    @property
+    def is_still_sent_to(self) -> bool:
+        """Whether the client has not come to the end of its request."""
+        return self.conn.their_state in {h11.SEND_BODY, h11.ERROR}
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Hand the connection on as it is."""
+        assert isinstance(self.transport, _Lingering)  # noqa: S101 - made so above
+        self.transport = self.transport.plain
+        super().handle_websocket_upgrade(event)
 
     def data_received(self, data: bytes) -> None:
         """Wait for what is still missing of a request's headers."""
+        if isinstance(self.transport, _Lingering) and self.transport.is_lingering:
+            return
         super().data_received(data)
         is_in_headers = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
         if not is_in_headers:

@@ -187,6 +187,7 @@ def bounds_of(settings: Settings) -> OperationBounds:
         tokens=settings.max_tokens,
         depth=settings.max_depth,
         aliases=settings.max_aliases,
+        fragments=settings.max_fragments,
         root_fields=settings.max_root_fields,
         directives=settings.max_directives,
         cost=settings.max_cost,

@@ -133,6 +133,9 @@ class Settings(BaseSettings):
     max_aliases: int = Field(
         30, ge=0, description="Aliases of an operation, with fields that it repeats."
     )
+    max_fragments: int = Field(
+        30, ge=0, description="Fragments of a document, which are compared with each other."
+    )
     max_root_fields: Positive = Field(20, description="Fields of an operation's first level.")
     max_directives: int = Field(20, ge=0, description="Directives of an operation.")
     max_cost: Positive = Field(

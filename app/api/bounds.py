@@ -15,6 +15,8 @@ class Bounds:
     """Fields inside each other."""
     aliases: int
     """Aliases, and fields or fragments that are named again beside each other."""
+    fragments: int
+    """Fragments of a document: validation compares each with each."""
     root_fields: int
     """Fields of an operation's first level."""
     directives: int

@@ -5,19 +5,16 @@ short run, so what has passed is kept, least recently used out first, within a n
 is kept under a text follows from that text alone: variables, the operation that is meant and who
 asks come later. Only documents without a fault are kept.
 
-Documents that are not known are read one after the other, and for as long as one has taken, nobody
-reads the next: others always have half of the time. So who floods us with new documents waits for
+Documents that are not known are read in a lane (`lane.py`): who floods us with new ones waits for
 their like, and does not hold up known ones.
 """
 
 import sys
-import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import anyio
 from graphql import (
     DocumentNode,
     FragmentDefinitionNode,
@@ -35,11 +32,11 @@ from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from app.api.access import reachable
 from app.api.bounds import Bounds
+from app.api.lane import Lane, LaneFullError
 from app.api.refusals import Code, RefusedError, coded, refused
 from app.api.weights import Scale, Weight
 
 RULES = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule)
-MOST_WAITING = 100  # unknown documents
 # Tools ask for the fields of each type once. Each further step multiplies the answer by all types.
 MOST_CIRCLES = 1
 _TOKEN_SIZE = 1000  # bytes of a token with its node, at the most where it was tried
@@ -98,11 +95,10 @@ class Prepared:
 class Documents:
     """Reads documents, and remembers the good ones."""
 
-    def __init__(self, schema: GraphQLSchema, bounds: Bounds) -> None:
-        self._schema, self._bounds = schema, bounds
+    def __init__(self, schema: GraphQLSchema, bounds: Bounds, lane: Lane) -> None:
+        self._schema, self._bounds, self._lane = schema, bounds, lane
         self._kept: OrderedDict[str, Prepared] = OrderedDict()
         self._size = 0
-        self._turn, self._waiting, self._pause_ends = anyio.Lock(), 0, 0.0
 
     @property
     def size(self) -> int:
@@ -123,14 +119,10 @@ class Documents:
                 f"A document may have at most {most} characters; put long texts into variables."
             )
             raise refused(Code.DOCUMENT_TOO_LONG, message, maximum=most)
-        if self._waiting >= MOST_WAITING:
-            raise refused(Code.UNAVAILABLE, "Too many new documents wait; try again.")
-        self._waiting += 1
         try:
-            async with self._turn:
-                return self._remembered(text) or await self._read_in_turn(text)
-        finally:
-            self._waiting -= 1
+            return await self._lane.do(lambda: self._remembered(text) or self._read(text))
+        except LaneFullError as error:
+            raise refused(Code.UNAVAILABLE, str(error)) from error
 
     def _remembered(self, text: str) -> Prepared | None:
         found = self._kept.get(text)
@@ -138,17 +130,11 @@ class Documents:
             self._kept.move_to_end(text)
         return found
 
-    async def _read_in_turn(self, text: str) -> Prepared:
-        await anyio.sleep(max(0, self._pause_ends - time.monotonic()))
-        began = time.monotonic()
-        try:
-            prepared = read(text, self._schema, self._bounds)
-            if not prepared.errors:
-                self._keep(text, prepared)
-            return prepared
-        finally:
-            ended = time.monotonic()
-            self._pause_ends = 2 * ended - began
+    def _read(self, text: str) -> Prepared:
+        prepared = read(text, self._schema, self._bounds)
+        if not prepared.errors:
+            self._keep(text, prepared)
+        return prepared
 
     def _keep(self, text: str, prepared: Prepared) -> None:
         if prepared.size > self._bounds.kept // _LARGEST_SHARE:
@@ -220,6 +206,9 @@ def _weigh(
             operations[name] = Operation(definition, weight)
         elif isinstance(definition, FragmentDefinitionNode):
             _check(replace(scale.fragment(definition.name.value), fields=0), bounds)
+    if len(document.definitions) - len(operations) > bounds.fragments:
+        message = f"A document may have at most {bounds.fragments} fragments."
+        raise refused(Code.TOO_MANY_FRAGMENTS, message, maximum=bounds.fragments)
     return operations
 
 

@@ -90,7 +90,7 @@ class GraphQLView:
     async def _read(self, request: Request) -> GraphQLRequest:
         match request.method:
             case "POST":
-                return await read_post(request, self._body)
+                return await read_post(request, self._body, self._operations.lane)
             case "GET" | "HEAD":
                 return read_get(request.query_params)
             case method:

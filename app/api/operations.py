@@ -22,6 +22,7 @@ from app.api.context import Context, Services, Visit
 from app.api.documents import Documents, Operation, Prepared
 from app.api.executor import Executor
 from app.api.guards import failure, mask
+from app.api.lane import Lane
 from app.api.refusals import Code, RefusedError, coded, error_of, refused
 from app.api.requests import GraphQLRequest
 
@@ -44,8 +45,10 @@ class Operations:
     """Executes operations, each with a context of its own."""
 
     def __init__(self, schema: GraphQLSchema, services: Services, bounds: Bounds) -> None:
+        self.lane = Lane()
+        """For whatever a request has us do that takes long and tells nothing yet."""
         self._schema, self._services, self._bounds = schema, services, bounds
-        self._documents = Documents(schema, bounds)
+        self._documents = Documents(schema, bounds, self.lane)
 
     async def execute(self, asked: GraphQLRequest, visit: Visit) -> Result:
         """Execute a query or a mutation.

@@ -6,6 +6,7 @@ Source: the GraphQL-over-HTTP specification (draft of 2025), https://graphql.git
 import json
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 import anyio
@@ -13,12 +14,14 @@ from graphql import OperationType
 from starlette.datastructures import Headers, QueryParams
 from starlette.requests import ClientDisconnect, Request
 
+from app.api.lane import Lane, LaneFullError
 from app.api.refusals import Code
 
 RESPONSE_TYPE = "application/graphql-response+json"
 JSON_TYPE = "application/json"
 EVENT_STREAM_TYPE = "text/event-stream"
 MULTIPART_TYPE = "multipart/mixed"
+_SMALL = 16 * 1024  # bytes of a body, which take less than a millisecond to read, whatever they are
 _MOST_STRUCTURE = 64 * 1024  # bytes of a body that are not in texts
 # A text that does not end goes on to the end: where this begins to match, it matches.
 _TEXTS = re.compile(rb'"(?:[^"\\]++|\\.|\\\Z)*+(?:"|\Z)', re.DOTALL)
@@ -101,7 +104,7 @@ def _number(text: str) -> float:
     return weight if 0 <= weight <= 1 else 0.0
 
 
-async def read_post(request: Request, bounds: BodyBounds) -> GraphQLRequest:
+async def read_post(request: Request, bounds: BodyBounds, lane: Lane) -> GraphQLRequest:
     """Read a POST.
 
     Raises:
@@ -109,8 +112,11 @@ async def read_post(request: Request, bounds: BodyBounds) -> GraphQLRequest:
     """
     _require_json(request.headers)
     body = await _read_body(request, bounds)
-    _require_few_values(body)
-    fields = parse_json(body)
+    try:
+        small = len(body) <= _SMALL
+        fields = parse_json(body) if small else await lane.do(partial(_parse_large, body))
+    except LaneFullError as error:
+        raise BadRequestError(503, Code.UNAVAILABLE, str(error), {"Retry-After": "1"}) from error
     if not isinstance(fields, dict):
         _refuse("The body must be a JSON object with `query`.")
     operation_types = frozenset({OperationType.QUERY, OperationType.MUTATION})
@@ -191,13 +197,14 @@ async def _read_chunks(request: Request, most: int) -> bytes:
     return bytes(body)
 
 
-def _require_few_values(body: bytes) -> None:
-    """Refuse a body of millions of tiny values, which takes a hundred times its size to read.
+def _parse_large(body: bytes) -> Any:
+    """Read a body, unless it is of millions of tiny values: they take a hundred times its size.
 
     What a large request of ours is large of are texts: what is left without them is small.
     """
-    if len(body) > _MOST_STRUCTURE and len(_TEXTS.sub(b"", body)) > _MOST_STRUCTURE:
+    if len(_TEXTS.sub(b"", body)) > _MOST_STRUCTURE:
         _refuse("The body has too many values.")
+    return parse_json(body)
 
 
 def parse_json(text: bytes) -> Any:

@@ -167,6 +167,14 @@ async def answer(port: int, *parts: bytes) -> bytes:
     return received
 
 
+async def test_whoever_sends_too_much_hears_so_before_the_line_is_cut(port: int) -> None:
+    size = 12 * 2**20  # four more than are read
+    for _ in range(20):
+        said = await answer(port, HEADERS + b"Content-Length: %d\r\n\r\n" % size, b" " * size)
+        assert b" 413 " in said.splitlines()[0]
+        assert said.endswith(b"}")
+
+
 @pytest.mark.parametrize("length", [b"Content-Length: 1000", b"Transfer-Encoding: chunked"])
 async def test_a_body_that_does_not_come_is_not_waited_for(port: int, length: bytes) -> None:
     said = await answer(port, HEADERS + length + b"\r\n\r\n", b"2\r\n{}\r\n")

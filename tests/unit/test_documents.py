@@ -15,6 +15,7 @@ from hypothesis import strategies as some
 
 from app.api.bounds import Bounds
 from app.api.documents import Documents, Prepared, read
+from app.api.lane import Lane
 from app.api.refusals import RefusedError
 from app.api.schema import schema as served
 from app.main import bounds_of
@@ -72,12 +73,18 @@ def cost(text: str, **variables: Any) -> int:
             "{ __typename @skip(if: false) @include(if: true)",
             "TOO_MANY_DIRECTIVES",
         ),
+        (
+            "fragments",
+            2,
+            "fragment a on Query { ...b } fragment b on Query { __typename } { ...a",
+            "TOO_MANY_FRAGMENTS",
+        ),
     ],
 )
 def test_a_document_may_have_so_much_and_no_more(
     bound: str, most: int, fits: str, code: str
 ) -> None:
-    text = fits + "}" * fits.count("{")
+    text = fits + "}" * (fits.count("{") - fits.count("}"))
     prepare(text, **{bound: most})
     assert refusal(text, **{bound: most - 1}) == {"code": code, "maximum": most - 1}
 
@@ -92,7 +99,7 @@ def test_a_document_may_have_so_much_and_no_more(
 )
 @pytest.mark.parametrize("most", [0, 10**15])
 def test_a_fragment_counts_wherever_it_is_spread(bound: str, code: str, most: int) -> None:
-    loose = dict.fromkeys(("aliases", "root_fields", "directives"), 10**30)
+    loose = dict.fromkeys(("aliases", "root_fields", "directives", "fragments"), 10**30)
     last = "fragment f60 on Query { a: __typename @skip(if: false) }"
     text = f"{{ ...f0 }} {BOMB} {last}"
     prepare(text, **loose)
@@ -300,7 +307,7 @@ def test_the_rules_of_strawberry_are_kept() -> None:
 
 
 def keeping(**changes: Any) -> Documents:
-    return Documents(SCHEMA, replace(BOUNDS, **changes))
+    return Documents(SCHEMA, replace(BOUNDS, **changes), Lane())
 
 
 async def test_a_document_is_read_once() -> None:
