@@ -5,6 +5,7 @@ import ipaddress
 import logging
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 ReadSettings: TypeAlias = Callable[[], Settings]
 
 _BACKLOG = 2048
+_SWITCH_AFTER = 0.0005  # s; Python's own is 0.005
 _KEEP_ALIVE = 65  # s; longer than the idle limit of common proxies, so that they hang up first
 _MOST_MESSAGE = 1024 * 1024  # bytes that a client may send at once over a WebSocket
 _PING_EVERY = 15.0  # s; the same again, and a client that does not answer is gone
@@ -128,6 +130,9 @@ async def serve_forever(
             # which a body of many small values makes it do often.
             gc.collect()
             gc.freeze()
+            # SQLite's thread lets go of the interpreter at each row, and gets it back from a busy
+            # event loop after so long at the latest: a page of 50 rows waits 50 times.
+            sys.setswitchinterval(_SWITCH_AFTER)
             config = _config(app)
             server, executor = _Server(config, services), services.executions.executor
             async with anyio.create_task_group() as tasks:

@@ -1,7 +1,9 @@
 """What a resolver can reach: the services, the caller, and loaders that join look-ups."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 from uuid import UUID
 
 import strawberry
@@ -23,9 +25,24 @@ from app.executions.service import ExecutionService
 from app.executions.vigil import Vigil
 from app.storage.store import QueuePlace, Store
 
+K = TypeVar("K")
+T = TypeVar("T")
+
 # An answer is put together in memory, and a document can ask for the same things many times.
 MOST_READ = 200  # a page of programs and a page of their output
 MOST_TEXT = 64 * MIB  # of these in one answer
+
+
+class Loader(DataLoader[K, T]):
+    """Joins look-ups, and lets nobody cancel what others wait for.
+
+    When a field fails, graphql-core cancels the fields beside it. One that waits for a look-up
+    would cancel the look-up, and with it every other field that has asked for the same.
+    """
+
+    def load(self, key: K) -> "asyncio.Future[T]":
+        """Look something up, together with whatever else is asked for."""
+        return asyncio.shield(super().load(key))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +94,11 @@ class Context:
 
     def renew(self) -> None:
         """Forget what was loaded and counted: each event of a subscription is an answer."""
-        self.records: DataLoader[UUID, Execution | None] = DataLoader(self._load_executions)
-        self.places: DataLoader[UUID, QueuePlace | None] = DataLoader(self._load_places)
-        self.programs: DataLoader[UUID, Program | None] = DataLoader(self._load_programs)
-        self.compilations: DataLoader[UUID, Compilation | None] = DataLoader(
-            self._load_compilations
-        )
-        self.outputs: DataLoader[Wanted, bytes] = DataLoader(self._load_outputs)
+        self.records: Loader[UUID, Execution | None] = Loader(self._load_executions)
+        self.places: Loader[UUID, QueuePlace | None] = Loader(self._load_places)
+        self.programs: Loader[UUID, Program | None] = Loader(self._load_programs)
+        self.compilations: Loader[UUID, Compilation | None] = Loader(self._load_compilations)
+        self.outputs: Loader[Wanted, bytes] = Loader(self._load_outputs)
         self._read = self._text = 0
         self._looked_into: dict[UUID, Execution] = {}
 

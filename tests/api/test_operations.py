@@ -1,16 +1,18 @@
 """Operations have an end, few errors, and the same answers as graphql-core would give."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import pytest
 from graphql import DocumentNode, ExecutionResult, Executor, GraphQLError, OperationType, parse
 from graphql.execution.collect_fields import FieldDetails
 from graphql.pyutils import Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from app.api.context import Context, Visit
+from app.api.context import Context, Loader, Visit
 from app.api.executor import Executor as OurExecutor
 from app.api.operations import Operations
 from app.api.refusals import Code
@@ -52,6 +54,36 @@ async def test_an_operation_has_an_end_and_its_program_goes_on(open_api: Open) -
         assert [node["status"] for node in nodes] == ["RUNNING"]
         gate.ends.set()
         assert (await api.end_of(nodes[0]["id"]))["status"] == "SUCCEEDED"
+
+
+async def test_whoever_stops_waiting_takes_no_look_up_from_others() -> None:
+    begun, may_end = anyio.Event(), anyio.Event()
+
+    async def look_up(keys: list[str]) -> list[str]:
+        begun.set()
+        await may_end.wait()
+        return [key.upper() for key in keys]
+
+    loader = Loader[str, str](look_up)
+    first, second = (asyncio.ensure_future(loader.load("a")) for _ in range(2))
+    await begun.wait()
+    first.cancel()
+    may_end.set()
+    assert await second == "A"
+    assert first.cancelled()
+
+
+async def test_fields_that_fail_beside_others_are_errors_and_no_end(open_api: Open) -> None:
+    async with open_api(FakeExecutor()) as api:
+        for _ in range(101):
+            await api.run("")
+        page = "executions({}: 51) {{ nodes {{ id source stdout stdin }} }}"
+        query = (
+            f"{{ a: {page.format('first')} b: {page.format('last')} c: {page.format('first')} }}"
+        )
+        for _ in range(10):
+            error = await api.fail(query)
+            assert "100 executions at most" in error["message"]
 
 
 def test_more_errors_than_are_returned_are_counted() -> None:
