@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import anyio
@@ -267,6 +267,25 @@ async def test_of_many_that_come_at_once_exactly_as_many_are_let_through(
             tasks.start_soon(come, others[number % len(others)])
     assert sum(let_through) == 10
     assert len(let_through) == 40
+
+
+async def test_midnight_lets_nobody_more_through(others: list[Store]) -> None:
+    midnight = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
+    moments = (midnight - timedelta(milliseconds=1), midnight)
+    let_through: list[bool] = []
+
+    async def come(store: Store, created_at: datetime) -> None:
+        let_through.append(await accept(store, created_at=created_at))
+
+    for store in others:
+        store.shares = Shares(at_once_of_owner=10)
+    # Both days have begun: a row that is not there locks nobody out.
+    assert await accept(others[0], created_at=moments[0])
+    assert await accept(others[0], created_at=moments[1])
+    async with anyio.create_task_group() as tasks:
+        for number in range(40):
+            tasks.start_soon(come, others[number % len(others)], moments[number // 2 % 2])
+    assert sum(let_through) == 8
 
 
 async def test_of_many_requests_at_once_exactly_as_many_are_let_through(
