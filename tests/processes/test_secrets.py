@@ -14,10 +14,10 @@ from app.languages import all_languages
 from .server import greenroom, serving
 
 # It tells what it sees, and stays until everybody has been looked at.
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 CURIOUS = """
 import os, time
-
-pytestmark = pytest.mark.usefixtures("unmeasured")
 print(dict(os.environ))
 for pid in filter(str.isdigit, os.listdir("/proc")):
     try: print(open(f"/proc/{pid}/environ").read())
