@@ -1,5 +1,6 @@
 """What an attack could leave on this host, written down before and after it."""
 
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ async def traces(subject: Subject) -> Traces:
     assert isinstance(executor, LocalExecutor)
     stage = executor._stage
     uid = os.geteuid() if stage.uid is None else stage.uid
+    gc.collect()  # what earlier tests have dropped in circles may hold descriptors until then
     return Traces(
         processes=tuple(await subject.survivors()),
         cgroups=frozenset(_leaves(executor)) - waiting.leaves(executor),
