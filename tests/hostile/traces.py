@@ -1,10 +1,9 @@
 """What an attack could leave on this host, written down before and after it."""
 
-import gc
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.executors.local.cgroup_v1 import CgroupsV1
@@ -37,7 +36,6 @@ async def traces(subject: Subject) -> Traces:
     assert isinstance(executor, LocalExecutor)
     stage = executor._stage
     uid = os.geteuid() if stage.uid is None else stage.uid
-    gc.collect()  # what earlier tests have dropped in circles may hold descriptors until then
     return Traces(
         processes=tuple(await subject.survivors()),
         cgroups=frozenset(_leaves(executor)) - waiting.leaves(executor),
@@ -48,6 +46,13 @@ async def traces(subject: Subject) -> Traces:
         descriptors=_descriptors() - waiting.DESCRIPTORS * len(waiting.slots(executor)),
         knobs=tuple(_knobs()),
     )
+
+
+async def expect_none(subject: Subject, before: Traces) -> None:
+    """Make sure that the host is as it was; what earlier tests had open may be closed meanwhile."""
+    after = await traces(subject)
+    assert after.descriptors <= before.descriptors
+    assert replace(after, descriptors=before.descriptors) == before
 
 
 def _leaves(executor: LocalExecutor) -> Iterator[str]:
