@@ -18,6 +18,7 @@ of an ordinary user on a developer's machine has one uid only: there it is known
 """
 
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -185,12 +186,26 @@ def asked_as_program(ask: "Callable[[], int | None]") -> "int | None":
     return int(SIZE.unpack(said)[0]) if len(said) == SIZE.size else None
 
 
+def names_in_proc() -> "list[str]":
+    """Read /proc; at the limit of the box's memory the kernel has none for that, for a moment."""
+    for _ in range(100):
+        try:
+            return os.listdir("/proc")
+        except MemoryError:
+            pass
+        except OSError as error:
+            if error.errno != errno.ENOMEM:
+                raise
+        time.sleep(0.01)
+    return os.listdir("/proc")
+
+
 def processes() -> "list[int]":
     """List the pids of the program's uid."""
     if not HAS_UID:
         return sorted(descendants(os.getpid()))
     found = []
-    for name in os.listdir("/proc"):
+    for name in names_in_proc():
         try:
             if name.isdigit() and os.stat(f"/proc/{name}").st_uid == UID:
                 found.append(int(name))
@@ -218,7 +233,7 @@ def kill_all() -> None:
 def descendants(root: int) -> "set[int]":
     """List what came from `root`, where there is no uid to know it by."""
     parents = {}
-    for name in os.listdir("/proc"):
+    for name in names_in_proc():
         try:
             with open(f"/proc/{name}/stat", "rb") as file:
                 parents[int(name)] = int(file.read().rpartition(b")")[2].split()[1])
