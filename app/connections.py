@@ -33,11 +33,15 @@ class _Lingering:
     def close(self) -> None:
         if self.is_lingering:
             return
-        if not self._http.is_still_sent_to or self.plain.is_closing():
+        if not self._http.is_receiving or self.plain.is_closing():
             self.plain.close()
             return
         self.is_lingering = True
-        self.plain.write_eof()
+        try:
+            self.plain.write_eof()
+        except OSError:  # the client has hung up, and we have not heard of it yet
+            self.plain.abort()
+            return
         self.plain.resume_reading()
         self._http.loop.call_later(_LAST_READING, self.plain.abort)
 
@@ -58,7 +62,7 @@ class Http(H11Protocol):
         self._wait()
 
     @property
-    def is_still_sent_to(self) -> bool:
+    def is_receiving(self) -> bool:
         """Whether the client has not come to the end of its request."""
         return self.conn.their_state in {h11.SEND_BODY, h11.ERROR}
 

@@ -296,9 +296,7 @@ class _Obedient(Protocol):
         """Stop; when asked again, at once."""
 
 
-async def _obey_signals(
-    server: _Obedient, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
-) -> None:
+async def _obey_signals(server: _Obedient, *, task_status: anyio.abc.TaskStatus[None]) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
         async for _ in signals:

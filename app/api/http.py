@@ -92,7 +92,7 @@ class GraphQLView:
             case "POST":
                 return await read_post(request, self._body, self._operations.lane)
             case "GET" | "HEAD":
-                return read_get(request.query_params)
+                return await read_get(request.query_params, self._operations.lane)
             case method:
                 message = f"{method} is not allowed here."
                 headers = {"Allow": ALLOWED_METHODS}

@@ -21,8 +21,8 @@ RESPONSE_TYPE = "application/graphql-response+json"
 JSON_TYPE = "application/json"
 EVENT_STREAM_TYPE = "text/event-stream"
 MULTIPART_TYPE = "multipart/mixed"
-_SMALL = 16 * 1024  # bytes of a body, which take less than a millisecond to read, whatever they are
-_FEW_VALUES = 10_000  # of a body
+_SMALL = 16 * 1024  # bytes of JSON, which take less than a millisecond to read, whatever they are
+_FEW_VALUES = 10_000
 _MOST_STRUCTURE = 64 * 1024  # bytes of a body that are not in texts
 # A text that does not end goes on to the end: where this begins to match, it matches.
 _TEXTS = re.compile(rb'"(?:[^"\\]++|\\.|\\\Z)*+(?:"|\Z)', re.DOTALL)
@@ -112,19 +112,14 @@ async def read_post(request: Request, bounds: BodyBounds, lane: Lane) -> GraphQL
         BadRequestError: it is no GraphQL request.
     """
     _require_json(request.headers)
-    body = await _read_body(request, bounds)
-    try:
-        small = len(body) <= _SMALL
-        fields = parse_json(body) if small else await lane.do(partial(_parse_large, body))
-    except LaneFullError as error:
-        raise BadRequestError(503, Code.UNAVAILABLE, str(error), {"Retry-After": "1"}) from error
+    fields = await read_json(await _read_body(request, bounds), lane)
     if not isinstance(fields, dict):
         _refuse("The body must be a JSON object with `query`.")
     operation_types = frozenset({OperationType.QUERY, OperationType.MUTATION})
     return _request(fields, operation_types)
 
 
-def read_get(parameters: QueryParams) -> GraphQLRequest:
+async def read_get(parameters: QueryParams, lane: Lane) -> GraphQLRequest:
     """Read a GET, which may only query.
 
     Raises:
@@ -134,7 +129,8 @@ def read_get(parameters: QueryParams) -> GraphQLRequest:
         name: parameters.get(name) for name in ("query", "operationName") if name in parameters
     }
     if parameters.get("variables"):
-        fields["variables"] = parse_json(parameters["variables"].encode(errors="surrogatepass"))
+        text = parameters["variables"].encode(errors="surrogatepass")
+        fields["variables"] = await read_json(text, lane)
     return _request(fields, frozenset({OperationType.QUERY}))
 
 
@@ -198,16 +194,30 @@ async def _read_chunks(request: Request, most: int) -> bytes:
     return bytes(body)
 
 
-def _parse_large(body: bytes) -> Any:
-    """Read a body, unless it is of millions of tiny values: they take a hundred times its size.
+async def read_json(text: bytes, lane: Lane) -> Any:
+    """Read JSON of any size, a large one in its turn.
+
+    Raises:
+        BadRequestError: it is none, or nested too deeply, or too many wait for their turn.
+    """
+    if len(text) <= _SMALL:
+        return parse_json(text)
+    try:
+        return await lane.do(partial(_parse_large, text))
+    except LaneFullError as error:
+        raise BadRequestError(503, Code.UNAVAILABLE, str(error), {"Retry-After": "1"}) from error
+
+
+def _parse_large(text: bytes) -> Any:
+    """Read JSON, unless it is of millions of tiny values: they take a hundred times its size.
 
     What a large request of ours is large of are texts: what is left without them is small.
     """
     # First what is quickly counted; texts may have many of these as well.
-    values = sum(body.count(each) for each in (b",", b"[", b"{"))
-    if values > _FEW_VALUES and len(_TEXTS.sub(b"", body)) > _MOST_STRUCTURE:
+    values = sum(text.count(each) for each in (b",", b"[", b"{"))
+    if values > _FEW_VALUES and len(_TEXTS.sub(b"", text)) > _MOST_STRUCTURE:
         _refuse("The body has too many values.")
-    return parse_json(body)
+    return parse_json(text)
 
 
 def parse_json(text: bytes) -> Any:

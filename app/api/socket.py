@@ -26,7 +26,7 @@ from app.api.guards import failure, note
 from app.api.operations import Operations, Result, is_request_error
 from app.api.refusals import Code as ErrorCode
 from app.api.refusals import error_of
-from app.api.requests import BadRequestError, GraphQLRequest, parse_json, read_operation
+from app.api.requests import BadRequestError, GraphQLRequest, read_json, read_operation
 from app.api.streams import CrowdedError, Streams
 from app.domain.access import Caller
 from app.domain.errors import NotAdmitted, TooFast
@@ -142,7 +142,21 @@ class Conversation:
 
     async def _listen(self, tasks: TaskGroup) -> None:
         while (message := await self._receive())["type"] == "websocket.receive":
-            await self._hear(_read(message), tasks)
+            await self._hear(await self._read(message), tasks)
+
+    async def _read(self, message: Message) -> dict[str, Any]:
+        text = message.get("text")
+        if text is None:
+            _break("Messages must be text")
+        try:
+            content = await read_json(text.encode(), self._operations.lane)
+        except BadRequestError as error:
+            if error.code is ErrorCode.UNAVAILABLE:
+                raise CloseError(Code.TRY_AGAIN_LATER, error.message) from error
+            _break("Messages must be JSON")
+        if not isinstance(content, dict):
+            _break("Messages must be JSON objects")
+        return content
 
     async def _hear(self, message: dict[str, Any], tasks: TaskGroup) -> None:
         match message.get("type"):
@@ -234,19 +248,6 @@ class Conversation:
         text = json.dumps(message, separators=(",", ":"))
         async with self._turn:
             await self._send({"type": "websocket.send", "text": text})
-
-
-def _read(message: Message) -> dict[str, Any]:
-    text = message.get("text")
-    if text is None:
-        _break("Messages must be text")
-    try:
-        content = parse_json(text.encode())
-    except BadRequestError:
-        _break("Messages must be JSON")
-    if not isinstance(content, dict):
-        _break("Messages must be JSON objects")
-    return content
 
 
 def _payload(message: Mapping[str, Any]) -> dict[str, Any]:

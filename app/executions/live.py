@@ -135,12 +135,13 @@ class Live:
                 raise LeaseLostError from error
             if _has(error, EndUnknownError):
                 return LOST
-            if _has(error, NoSandbox):
-                log.warning("no sandbox in time", extra={"id": self.id, "reason": str(error)})
-            else:
+            has_begun = not _has(error, NoSandbox)
+            if has_begun:
                 log.exception("execution failed", extra={"id": self.id})
+            else:
+                log.warning("no sandbox in time", extra={"id": self.id, "reason": str(error)})
             if self._end_by is None:
-                return NO_SANDBOX if _has(error, NoSandbox) else _failed(self.id)
+                return _failed(self.id) if has_begun else NO_SANDBOX
         if self._is_lost:
             raise LeaseLostError
         return _STOPPED if self._end_by is None else judge(Exit(kill_reason=self._end_by))

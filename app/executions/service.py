@@ -128,7 +128,12 @@ class ExecutionService:
         """Say when to try again what has ended for want of a sandbox."""
         if execution.outcome != NO_SANDBOX:
             return None
-        return _no_sandboxes(self.executor.state().retry_after or _SANDBOX_PAUSE)
+        message = (
+            "No sandbox could be had in time, and nothing has run. Try again later; if there was "
+            "an `idempotencyKey`, with another one, for this execution has it now."
+        )
+        retry_after = self.executor.state().retry_after or _SANDBOX_PAUSE
+        return ServerBusy(path=(), message=message, retry_after=retry_after)
 
     async def cancel(self, owner: str, id: UUID) -> Execution | None:
         """Stop an execution, wherever it runs, and return it when it has ended.

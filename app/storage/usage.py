@@ -117,8 +117,8 @@ def spend(
     seconds: defaultdict[tuple[str, date], float] = defaultdict(float)
     for row in rows:
         seconds[row.owner, day_of(row.created_at)] += _cpu_seconds(row, outcome, finished_at)
-    # In one order: who locks the same two days waits, and does not lock up.
-    for (owner, on), used in sorted(seconds.items()):
+    # The later day first, as in `_wait_for_yesterday`: who wants the same two waits for the other.
+    for (owner, on), used in sorted(seconds.items(), reverse=True):
         if used:
             connection.execute(_SPEND, {"of": owner, "on": on, "seconds": used})
 

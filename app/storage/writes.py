@@ -26,6 +26,7 @@ Note: TypeAlias = Callable[[str], None]
 # What a change of status is announced with.
 CHANGED = (EXECUTIONS.c.id, EXECUTIONS.c.owner, EXECUTIONS.c.session_id)
 ENDED = tuple(dict.fromkeys((*CHANGED, *SPENT_BY)))
+
 # Made once, and of tables: to build them anew for every program, or through the ORM, costs more
 # than to run them.
 _HELD = (

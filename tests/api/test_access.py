@@ -233,6 +233,13 @@ async def test_nobody_learns_that_others_have_compiled_the_same(open_api: Open) 
         assert await is_cached(candidate(api, "interview-1", subject="bob"))
 
 
+async def test_no_key_of_a_back_end_is_a_candidate_s(api: Api) -> None:
+    run = await candidate(api).run(PROGRAM, idempotencyKey="k")
+    for guess in ("k", "interview-1\x1fk", "\x1fk", "interview-1k"):
+        other = await service(api).run(PROGRAM, idempotencyKey=guess)
+        assert other["id"] != run["id"]
+
+
 async def test_a_rerun_is_in_the_session_and_by_who_wants_it(api: Api) -> None:
     run = await candidate(api).run(PROGRAM)
     query = """mutation R($id: ID!) { rerunExecution(input: { id: $id }) {

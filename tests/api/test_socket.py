@@ -42,7 +42,9 @@ PAUSED = "import time\nprint('up', flush=True)\ntime.sleep(60)"
 async def api(template: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
     folder = tmp_path_factory.mktemp("socket")
     shutil.copy(template, folder)
-    async with serving(folder, max_subscribers=20) as (server, api):
+    # Shares are for owners and people, and where nobody is asked there are none.
+    shares = {"max_subscribers_per_owner": 1, "max_subscribers_per_subject": 1}
+    async with serving(folder, max_subscribers=20, **shares) as (server, api):
         yield api
         assert not any("Traceback" in line for line in server.log), server.log
 
@@ -219,6 +221,11 @@ async def test_a_message_that_is_too_long_is_not_read(talk: Socket) -> None:
 async def test_a_long_message_is_read(talk: Socket) -> None:
     await talk.subscribe("1", "{ __typename }", variables={"unused": "x" * 1_000_000})
     assert await talk.results("1") == [{"data": {"__typename": "Query"}}]
+
+
+async def test_a_message_of_many_values_is_not_read(talk: Socket) -> None:
+    await talk.send("[" + "[]," * 300_000 + "[]]")
+    assert await talk.closed() == (4400, "Messages must be JSON")
 
 
 # --- Pings ---------------------------------------------------------------------------------------

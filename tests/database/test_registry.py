@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 import anyio
@@ -23,7 +24,7 @@ from app.storage.errors import StorageError
 from app.storage.store import Bounds, Store, Wish
 from app.storage.usage import Bound, NoShareError
 
-from .samples import HEIR, HOLDER, NOW, OWNER, PROGRAM, SUCCESS, execution, hold
+from .samples import HEIR, HOLDER, NOW, OWNER, PROGRAM, SUCCESS, Statements, execution, hold
 
 ROOMY = Bounds(owned=1000, in_all=1000)
 
@@ -204,6 +205,25 @@ async def test_what_was_cancelled_and_then_left_behind_costs_as_well(store: Stor
     assert (await store.registry.spent(OWNER, NOW)).cpu_seconds == pytest.approx(2)
 
 
+async def test_ends_of_two_days_and_beginnings_around_midnight_do_not_lock_each_other_up(
+    store: Store,
+) -> None:
+    store.shares = Shares(at_once_of_owner=1000)
+    midnight = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
+    moments = (midnight - timedelta(milliseconds=1), midnight)
+    for _ in range(15):
+        for moment in moments:
+            one = execution(created_at=moment, started_at=moment)
+            await store.insert(one, PROGRAM, HOLDER)
+            await store.cancel(OWNER, one.id, HEIR.cancelled, at=midnight)
+        heir = replace(HEIR, at=midnight + timedelta(seconds=1))
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(partial(accept, store, created_at=midnight))
+            tasks.start_soon(partial(store.recover, HOLDER, heir, is_dead=True))
+    assert (await store.registry.spent(OWNER, midnight)).cpu_seconds == pytest.approx(15)
+
+
 async def test_what_is_cancelled_in_the_queue_costs_nothing(store: Store) -> None:
     store.shares = Shares()
     one = execution(status=Status.QUEUED, started_at=None)
@@ -319,6 +339,23 @@ async def test_of_many_requests_at_once_exactly_as_many_are_let_through(
     seen = await turnstiles[-1].look(caller)
     assert seen is not None
     assert (seen.limit, seen.remaining) == (10, 0)
+
+
+async def test_whoever_is_refused_again_keeps_no_database_busy(
+    url: str, store: Store, statements: Statements
+) -> None:
+    if not url.startswith("postgresql"):
+        pytest.skip("on SQLite windows are in memory, as the library has them")
+    storage = storage_for(store.registry, is_shared=True)
+    turnstile = Turnstile("requests", Rates(of_address=parse("1/minute")), storage)
+    await turnstile.count_address("192.0.2.1")
+    with pytest.raises(TooFast):
+        await turnstile.count_address("192.0.2.1")
+    with statements() as sent, pytest.raises(TooFast) as refused:
+        await turnstile.count_address("192.0.2.1")
+    assert sent == []
+    assert 0 < refused.value.retry_after <= 60
+    await turnstile.count_address("192.0.2.2")
 
 
 async def test_a_window_that_is_over_counts_from_the_beginning(url: str, store: Store) -> None:

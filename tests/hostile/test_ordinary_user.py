@@ -20,9 +20,8 @@ ESSENTIAL = (
     "tests/hostile/test_attacks.py",
     "tests/wire/test_adapter.py::test_a_program_runs_and_its_bytes_are_exact",
 )
-# Of what lasts until a clock runs out only the memory bombs: who weighs them differs. In one
-# language: it makes no difference to the walls who it is that they enclose.
-ESSENTIAL_NAMES = "(not exhaustion or memory) and not JAVASCRIPT"
+# Of what lasts until a clock runs out only the memory bombs: who weighs them differs.
+ESSENTIAL_NAMES = "not exhaustion or memory"
 UID = 2_100_000_000  # nobody's
 PATIENCE = 300  # s; it takes 50 on two idle cores
 

@@ -13,9 +13,9 @@ from app.languages import all_languages
 
 from .server import greenroom, serving
 
-# It tells what it sees, and stays until everybody has been looked at.
 pytestmark = pytest.mark.usefixtures("unmeasured")
 
+# It tells what it sees, and stays until everybody has been looked at.
 CURIOUS = """
 import os, time
 print(dict(os.environ))

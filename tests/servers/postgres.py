@@ -34,9 +34,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-# For speed: no test asks for data after a power cut.
 MEMORY = Path("/dev/shm")
 ROOM = 1024**3  # bytes
+# For speed: no test asks for data after a power cut.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 # For crash tests: what was committed before `kill` is there after `restart`.
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}

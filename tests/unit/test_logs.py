@@ -2,6 +2,7 @@
 
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -20,7 +21,9 @@ def as_before() -> Iterator[None]:
     root, uvicorn = logging.getLogger(), logging.getLogger("uvicorn.error")
     handlers, level, quiet = root.handlers[:], root.level, uvicorn.level
     root.handlers.clear()
+    logging.captureWarnings(capture=False)
     yield
+    logging.captureWarnings(capture=False)
     root.handlers[:] = handlers
     root.setLevel(level)
     uvicorn.setLevel(quiet)
@@ -33,6 +36,16 @@ def test_details_follow_the_fact(capsys: pytest.CaptureFixture[str]) -> None:
     log.debug("nothing for now")
     [line] = capsys.readouterr().err.splitlines()
     assert line.endswith(f"[info     ] execution ended id={id} status=FAILED")
+
+
+def test_a_warning_of_a_library_is_a_line_of_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        configure_logging("info", "json")
+        warnings.warn("the provider is about to change", stacklevel=1)
+    line = json.loads(capsys.readouterr().err)
+    assert line["level"] == "warning"
+    assert "the provider is about to change" in line["message"]
 
 
 def test_a_traceback_follows_the_details(capsys: pytest.CaptureFixture[str]) -> None:

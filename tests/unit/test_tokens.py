@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import jwt
 import pytest
-from anyio import to_thread
+from anyio import Event, create_task_group, fail_after, to_thread
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import RSAAlgorithm
@@ -256,6 +256,33 @@ async def test_keys_that_cannot_be_had_again_are_good_for_a_while(
         monkeypatch.setattr(keyring, "KEPT", 0.0)
         with pytest.raises(Unknown):
             await house.read(keys.token("first"))
+
+
+async def test_while_the_keys_are_looked_for_nobody_waits_who_has_a_known_one(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(keys) as url:
+        ring = Keyring(url)
+        house = tokens(keys=ring)
+        await house.read(keys.token("first"))
+        monkeypatch.setattr(keyring, "AGAIN", 0.0)
+        monkeypatch.setattr(keyring, "FRESH", 0.0)
+        keys.add("second")
+        done = {name: Event() for name in ("first", "second")}
+
+        async def come(name: str) -> None:
+            await house.read(keys.token(name))
+            done[name].set()
+
+        async with create_task_group() as tasks:
+            await ring._turn.acquire()  # somebody looks, and has no answer yet
+            for name in done:
+                tasks.start_soon(come, name)
+            with fail_after(5):
+                await done["first"].wait()
+            assert not done["second"].is_set()
+            ring._turn.release()
+        assert done["second"].is_set()
 
 
 async def test_a_public_key_is_no_secret(keys: Keys) -> None:
