@@ -5,14 +5,17 @@ What they cost others is measured by `benchmarks.attacks`.
 
 import json
 import shutil
+import struct
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
 
 import anyio
 import anyio.abc
 import pytest
+from anyio.abc import SocketAttribute
 from graphql import get_introspection_query
 
 from tests.processes.server import Server, serving
@@ -173,6 +176,18 @@ async def test_whoever_sends_too_much_hears_so_before_the_line_is_cut(port: int)
         said = await answer(port, HEADERS + b"Content-Length: %d\r\n\r\n" % size, b" " * size)
         assert b" 413 " in said.splitlines()[0]
         assert said.endswith(b"}")
+
+
+async def test_whoever_sends_too_much_and_hangs_up_leaves_no_trace_in_the_log(port: int) -> None:
+    """See `served`: nothing that went wrong may stand there."""
+    at_once = struct.pack("ii", 1, 0)
+    for size in range(7 * 2**20, 10 * 2**20, 2**18):
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            plain = stream.extra(SocketAttribute.raw_socket)
+            plain.setsockopt(SOL_SOCKET, SO_LINGER, at_once)
+            with suppress(anyio.BrokenResourceError):
+                await stream.send(HEADERS + b"Content-Length: %d\r\n\r\n" % (12 * 2**20))
+                await stream.send(b" " * size)
 
 
 @pytest.mark.parametrize("length", [b"Content-Length: 1000", b"Transfer-Encoding: chunked"])

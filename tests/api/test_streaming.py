@@ -2,14 +2,20 @@
 
 import json
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 import httpx
 import pytest
+from starlette.types import Message
 
+from app.api import streaming
+from app.api.operations import Result
+from app.api.streaming import FRAMINGS, StreamedResponse
+from app.api.streams import Room, Streams
+from app.domain.access import LOCAL, Caller
 from tests.processes.server import serving
 
 from .client import JSON, PATIENCE, Api, Json
@@ -189,3 +195,31 @@ async def test_a_stopping_server_ends_its_streams(template: Path, tmp_path: Path
                 assert await server.stop() == 0
                 assert "event: complete" not in [line async for line in lines]
     assert not any("Traceback" in line or "Cancel" in line for line in server.log), server.log
+
+
+async def test_whoever_reads_no_last_word_keeps_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "_PATIENCE", 0.05)
+    streams, sent = Streams(Room(in_all=1)), list[Message]()
+
+    async def results() -> AsyncGenerator[Result, None]:
+        yield {"data": None}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            await anyio.sleep_forever()  # the client's buffer is full, and ours as well
+
+    async def receive() -> Message:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def shut_out(_: Caller) -> None:
+        await anyio.sleep_forever()
+
+    framing = FRAMINGS["text/event-stream"]
+    response = StreamedResponse(framing, results(), streams, LOCAL, shut_out)
+    with anyio.fail_after(PATIENCE):
+        await response({"type": "http"}, receive, send)
+    assert sent[-2]["body"] == framing.end
+    with streams.enter():
+        pass

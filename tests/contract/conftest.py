@@ -18,6 +18,18 @@ DEEP = (LANGUAGES["JAVASCRIPT"], LANGUAGES["PYTHON"])
 Measure = Callable[[str, float], None]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what would be tried twice: most languages begin cold in any case."""
+    items[:] = [item for item in items if not _is_tried_twice(item)]
+
+
+def _is_tried_twice(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    params = callspec.params if callspec else {}
+    box = params.get("box")
+    return params.get("subject") == "local-cold" and isinstance(box, Language) and box not in DEEP
+
+
 @pytest.fixture(scope="session", params=SUBJECTS)
 async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
     """Open an executor; one that cannot run fails, for a skip would hide a wall that is missing."""

@@ -22,8 +22,7 @@ GREETING = "grün €\n"
 NO_EXIT_CODES = {"SQL"}
 
 
-# Without warm cells only two languages begin in another way, and all the other files here try it.
-@pytest.fixture(scope="module", params=[name for name in SUBJECTS if name != "local-cold"])
+@pytest.fixture(scope="module", params=SUBJECTS)
 async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
     """Open an executor of our own, when all languages are there."""
     await to_thread.run_sync(ensure_languages, LANGUAGES)
