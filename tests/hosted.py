@@ -12,9 +12,9 @@ T = TypeVar("T")
 async def hosted(context: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
     """Keep a context open in a task of its own.
 
-    Fixtures of a session are closed in another order than they were opened in, when a parameter
-    changes. Groups of tasks within one task must not be: closing one would cancel those that were
-    opened after it, and the test runner with them.
+    Fixtures of a session or a package are closed in another order than they were opened in, when a
+    parameter changes. Groups of tasks within one task must not be: closing one would cancel those
+    that were opened after it, and the test runner with them.
     """
     opened: asyncio.Future[T] = asyncio.get_running_loop().create_future()
     over = asyncio.Event()

@@ -36,7 +36,7 @@ def settings_of(**changes: Any) -> Settings:
     return Settings(_env_file=None, **changes)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def executor(no_settings_of_the_developer: None) -> AsyncIterator[LocalExecutor]:
     async with hosted(local_executor(settings_of())) as executor:
         yield executor

@@ -30,7 +30,7 @@ def _is_tried_twice(item: pytest.Item) -> bool:
     return params.get("subject") == "local-cold" and isinstance(box, Language) and box not in DEEP
 
 
-@pytest.fixture(scope="session", params=SUBJECTS)
+@pytest.fixture(scope="package", params=SUBJECTS)
 async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
     """Open an executor; one that cannot run fails, for a skip would hide a wall that is missing."""
     async with hosted(SUBJECTS[request.param]()) as subject:

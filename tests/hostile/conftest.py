@@ -26,7 +26,7 @@ def treasure() -> Iterator[None]:
         canary.unlink(missing_ok=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def subject(treasure: None) -> AsyncIterator[Subject]:
     async with hosted(local()) as subject:
         yield subject

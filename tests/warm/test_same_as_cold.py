@@ -45,7 +45,7 @@ class Both:
     cold: LocalExecutor
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def both() -> AsyncIterator[Both]:
     async with hosted(local()) as warm, hosted(local(keeps_warm=False)) as cold:
         assert isinstance(warm.executor, LocalExecutor)

@@ -23,7 +23,7 @@ LANGUAGES = all_languages()
 EACH_LANGUAGE = pytest.mark.parametrize("id", ["PYTHON", "JAVASCRIPT"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def shared() -> AsyncIterator[LocalExecutor]:
     async with hosted(local()) as subject:
         assert isinstance(subject.executor, LocalExecutor)
