@@ -35,4 +35,8 @@ async def hosted(context: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
         yield value
     finally:
         over.set()
-        await task
+        await asyncio.wait([task])
+        if task.cancelled():
+            message = "something has cancelled the end of what was hosted"
+            raise RuntimeError(message)  # a cancellation would end the test runner as well
+        task.result()

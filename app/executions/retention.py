@@ -69,6 +69,9 @@ class Eraser:
                 await self._sweep()
             except StorageError as error:
                 log.warning("old executions not erased", extra={"reason": str(error)})
+            except Exception:
+                # Whatever it was, the next sweep may go well; the server has to live until then.
+                log.exception("old executions not erased")
             with anyio.move_on_after(_SWEEP_EVERY):
                 await self._untidy.wait()
 

@@ -71,8 +71,9 @@ def open_api(database: Path, executor: LocalExecutor) -> Open:
     @asynccontextmanager
     async def open_one(executor: Executor | None = None, **changes: Any) -> AsyncIterator[Api]:
         settings = settings_of(**{"database_url": f"sqlite:///{database}"} | changes)
+        opened = open_services(settings, lambda *_: nullcontext(executor or real))
         async with (
-            open_services(settings, lambda *_: nullcontext(executor or real)) as services,
+            hosted(opened) as services,
             client_of(create_app(settings, services)) as api,
         ):
             yield api

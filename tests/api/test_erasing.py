@@ -4,6 +4,7 @@ import os
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -150,3 +151,25 @@ async def test_old_executions_go_by_themselves(
         with anyio.fail_after(20):
             while await api.find(id):  # noqa: ASYNC110 - no bell rings for it
                 await anyio.sleep(0.01)
+
+
+async def test_a_sweep_that_fails_is_said_and_the_next_one_sweeps(
+    open_api: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(retention, "_SWEEP_EVERY", 0.01)
+    purge, tries = retention.purge, 0
+
+    async def fail_first(*arguments: Any) -> int:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise ZeroDivisionError
+        return await purge(*arguments)
+
+    monkeypatch.setattr(retention, "purge", fail_first)
+    async with open_api(FakeExecutor(), retention_days=0.1 / 86_400) as api:
+        id = (await api.run(""))["id"]
+        with anyio.fail_after(20):
+            while await api.find(id):  # noqa: ASYNC110 - no bell rings for it
+                await anyio.sleep(0.01)
+    assert "old executions not erased" in caplog.messages

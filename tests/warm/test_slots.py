@@ -84,6 +84,27 @@ async def test_a_killed_fork_server_is_replaced_without_a_failed_run(
     assert cells.counts()[0] >= warm.FLOOR
 
 
+async def test_no_failure_of_a_cell_ends_the_server(
+    executor: LocalExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a host that gives no thread: nothing says that it is about cells."""
+    cells = executor._warm.cells["PYTHON"]
+    failed = anyio.Event()
+
+    def no_thread(*_: object) -> None:
+        failed.set()
+        raise RuntimeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(warm, "make_pipes", no_thread)
+        patch.setattr(warm, "start_zygote", no_thread)
+        await hello(executor, "PYTHON")
+        await failed.wait()
+        await hello(executor, "PYTHON")
+    await at_rest(executor)
+    assert cells.counts()[0] >= warm.FLOOR
+
+
 @EACH_LANGUAGE
 async def test_waiting_cells_that_were_killed_are_passed_over(
     executor: LocalExecutor, id: str

@@ -12,6 +12,7 @@ from app.domain.language import Toolchain
 from app.executors.local.cgroups import Cgroups
 from app.executors.modal.loopback import LoopbackModal, host
 from app.languages import all_languages
+from tests.hosted import hosted
 from tests.wire.adapter import pinned_client
 
 Create = Callable[..., Awaitable[modal.Sandbox]]
@@ -50,7 +51,7 @@ async def loopback(
 ) -> AsyncIterator[LoopbackModal]:
     if getattr(request, "param", "") == "without cgroups":
         pinned.setattr(host, "find_cgroups", _no_cgroups)
-    async with LoopbackModal(tools) as server:
+    async with hosted(LoopbackModal(tools)) as server:
         pinned.setenv("MODAL_SERVER_URL", server.url)
         yield server
 

@@ -208,7 +208,7 @@ class WarmCells:
                 self._zygote = zygote
                 self._fill()
                 await zygote.ended.wait()
-        except (ExecutorError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is one cell's matter
             self._failed(error)
             self._tasks.start_soon(self.raise_zygote)
 
@@ -225,7 +225,7 @@ class WarmCells:
                     self.tried.set()
                     self._offer(slot)
                     await slot.over.wait()
-        except (ExecutorError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is one cell's matter
             self._failed(error)
             self._retire(zygote)
         finally:
@@ -258,7 +258,11 @@ class WarmCells:
         self._failures += 1
         self.problem = str(error)
         self.tried.set()
-        log.warning("no warm cell", extra={"reason": str(error), "failures": self._failures})
+        log.warning(
+            "no warm cell",
+            extra={"reason": str(error), "failures": self._failures},
+            exc_info=not isinstance(error, ExecutorError | OSError),
+        )
 
 
 @asynccontextmanager

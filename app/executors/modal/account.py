@@ -9,7 +9,7 @@ process: the supervisor's report, the end of its output and our own clock decide
 import logging
 import os
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 import anyio
@@ -120,8 +120,7 @@ class Account:
 
     async def close(self) -> None:
         """Hang up."""
-        with anyio.move_on_after(CALL_TIMEOUT, shield=True):
-            await self._client.close.aio()
+        await hang_up(self._client)
 
 
 async def connect(token: Token, *, server: str, app: str, image: str) -> Account:
@@ -138,8 +137,7 @@ async def connect(token: Token, *, server: str, app: str, image: str) -> Account
         named = await find_image(found, image)
         return Account(client, found, named, await identity_of(client))
     except BaseException:
-        with anyio.CancelScope(shield=True):
-            await client.close.aio()
+        await hang_up(client)
         raise
 
 
@@ -175,10 +173,15 @@ async def open_client(token: Token, *, server: str) -> modal.Client:
         with translated("verify the token"):
             await within(CALL_TIMEOUT, client.hello.aio())
     except BaseException:
-        with anyio.CancelScope(shield=True):
-            await client.close.aio()
+        await hang_up(client)
         raise
     return client
+
+
+async def hang_up(client: modal.Client) -> None:
+    """Close a client, even if cancelled; what it still has to say interests nobody."""
+    with anyio.CancelScope(shield=True), suppress(ModalError), translated("hang up"):
+        await within(CALL_TIMEOUT, client.close.aio())
 
 
 async def identity_of(client: modal.Client) -> Identity:

@@ -12,6 +12,7 @@ from app.executors.modal.account import (
     BoxSize,
     find_app,
     find_image,
+    hang_up,
     identity_of,
     open_client,
 )
@@ -60,7 +61,7 @@ async def _examine(
 ) -> None:
     remedy = f"check the token in .env and the network; {WHERE}"
     client = await watch.time("modal token", open_client(token, server=server), remedy)
-    resources.push_async_callback(client.close.aio)
+    resources.push_async_callback(hang_up, client)
     identity = await identity_of(client)
     owner = f"{identity.workspace}, token {identity.token}"
     watch.checks.append(Check(name="modal workspace", passed=True, detail=owner))

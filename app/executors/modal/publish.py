@@ -2,7 +2,7 @@
 
 import modal
 
-from app.executors.modal.account import open_client
+from app.executors.modal.account import hang_up, open_client
 from app.executors.modal.credentials import Token
 from app.executors.modal.errors import translated
 from app.executors.modal.images import APP, Recipe
@@ -21,4 +21,4 @@ async def publish(token: Token, *, server: str, recipe: Recipe) -> None:
             image = await recipe.image().build.aio(app)
             await image.publish.aio(recipe.name, client=client)
     finally:
-        await client.close.aio()
+        await hang_up(client)
