@@ -4,10 +4,12 @@ import os
 from pathlib import Path
 from uuid import uuid4
 
+from app.processes import start_time
+
 
 def own_name() -> str:
     """Name this process: host boot, pid namespace, pid, start time, and a part that is unique."""
-    return ":".join((_where(), str(os.getpid()), str(_start_time(os.getpid())), uuid4().hex[:8]))
+    return ":".join((_where(), str(os.getpid()), str(start_time(os.getpid())), uuid4().hex[:8]))
 
 
 def has_died(name: str) -> bool:
@@ -17,7 +19,7 @@ def has_died(name: str) -> bool:
         return False
     pid, started, _ = rest.split(":")
     try:
-        return _start_time(int(pid)) != int(started)
+        return start_time(int(pid)) != int(started)
     except OSError:
         return True
 
@@ -26,9 +28,3 @@ def _where() -> str:
     """Name the boot of this host and the pid namespace: pids mean something only within both."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
-
-
-def _start_time(pid: int) -> int:
-    """Read when a process started, in clock ticks since boot: it tells pids that recur apart."""
-    stat = Path("/proc", str(pid), "stat").read_text()
-    return int(stat.rpartition(")")[2].split()[19])

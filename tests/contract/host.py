@@ -15,10 +15,10 @@ def _is_ours(pid: str) -> bool:
     """Whether it descends from us: other tests on this host have the same uids."""
     while pid not in {"0", "1", str(os.getpid())}:
         try:
-            stat = Path("/proc", pid, "stat").read_text()
+            stat = Path("/proc", pid, "stat").read_bytes()
         except OSError:
             return False  # it ended while we looked
-        pid = stat.rpartition(")")[2].split()[1]
+        pid = stat.rpartition(b")")[2].split()[1].decode()
     return pid == str(os.getpid())
 
 

@@ -57,7 +57,7 @@ def execute(server: PostgresServer, *statements: str, database: str = "postgres"
 
 
 def status(pid: int) -> dict[str, list[str]]:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
     return {name: values.split() for name, _, values in (line.partition(":") for line in lines)}
 
 

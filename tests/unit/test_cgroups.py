@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from app.domain.limits import DEFAULT_LIMITS, MIB
-from app.executors.local.cgroup_folders import _start_time, own_folder
+from app.executors.local.cgroup_folders import own_folder
 from app.executors.local.cgroup_v1 import CgroupsV1, LeafV1
 from app.executors.local.cgroup_v2 import CgroupsV2, LeafV2
 from app.executors.local.cgroups import cgroups_in
 from app.executors.local.mounts import cgroup_folders
+from app.processes import start_time
 
 LIMITS = replace(DEFAULT_LIMITS, memory=100 * MIB, processes=10)
 
@@ -266,7 +267,7 @@ def folder_of(parent: Path, pid: int, began: int) -> Path:
 
 def test_folders_of_dead_servers_are_swept(tmp_path: Path) -> None:
     dead = subprocess.Popen(["true"])
-    began = _start_time(dead.pid)
+    began = start_time(dead.pid)
     dead.wait()
     abandoned = folder_of(tmp_path, dead.pid, began)
     own = own_folder(tmp_path)
@@ -277,7 +278,7 @@ def test_folders_of_dead_servers_are_swept(tmp_path: Path) -> None:
 def test_folders_of_living_servers_are_never_swept(
     tmp_path: Path, living: subprocess.Popen[bytes]
 ) -> None:
-    theirs = folder_of(tmp_path, living.pid, _start_time(living.pid))
+    theirs = folder_of(tmp_path, living.pid, start_time(living.pid))
     own_folder(tmp_path)
     assert (theirs / "leaf").is_dir()
 
@@ -293,7 +294,7 @@ def test_our_own_folders_survive_when_a_second_server_starts_in_this_process(
 def test_a_pid_that_was_given_to_somebody_else_is_no_living_server(
     tmp_path: Path, living: subprocess.Popen[bytes]
 ) -> None:
-    abandoned = folder_of(tmp_path, living.pid, _start_time(living.pid) - 1)
+    abandoned = folder_of(tmp_path, living.pid, start_time(living.pid) - 1)
     own_folder(tmp_path)
     assert not abandoned.exists()
 

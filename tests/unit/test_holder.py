@@ -32,6 +32,19 @@ def test_a_process_with_a_recycled_pid_is_another_one() -> None:
     assert has_died(f"{where}:{pid}:{int(started) - 1}:{part}")
 
 
+def test_a_recycled_pid_may_have_any_name() -> None:
+    """A program that we run gives itself one that is no text, with a parenthesis in it."""
+    program = r"open('/proc/self/comm', 'wb').write(b'\xff) R 1'); print(flush=True); input()"
+    where, _, started, part = own_name().split(":")
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout
+        other.stdout.readline()
+        assert has_died(f"{where}:{other.pid}:{started}:{part}")
+        other.communicate(b"\n")
+
+
 @pytest.mark.parametrize("name", ["", "somewhere/1:1:1:x", "nonsense"])
 def test_of_a_process_elsewhere_we_know_nothing(name: str) -> None:
     assert not has_died(name)

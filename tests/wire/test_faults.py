@@ -116,9 +116,11 @@ async def test_a_cold_run_survives_and_makes_no_box_twice(
 async def lose_the_box(
     loopback: LoopbackModal, executor: ModalExecutor, source: str, lose: Callable[[str], None]
 ) -> Ran | BaseException:
-    """Run a program and let Modal take its box away once it has one."""
+    """Run a program and let Modal take its box away once it has begun."""
     result: list[Ran | BaseException] = []
-    [warm] = [box.id for box in loopback.state.running()]
+    [warm] = loopback.state.running()
+    [supervisor] = warm.programs.values()
+    said_by_now = len(supervisor.stdout)
 
     async def attempt() -> None:
         try:
@@ -129,9 +131,8 @@ async def lose_the_box(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(attempt)
         with anyio.fail_after(20):
-            while loopback.state.rpcs["TaskExecStdinWrite"] == 0:  # noqa: ASYNC110
-                await anyio.sleep(0.01)
-        lose(warm)
+            await supervisor.stdout.read(said_by_now)
+        lose(warm.id)
     return result[0]
 
 

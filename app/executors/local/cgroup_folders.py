@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
+from app.processes import start_time
+
 NAME = "greenroom"
 # s; the kernel lets go of a folder a moment after its last process ended
 _REMOVE_PAUSES = (0.001, 0.002, 0.004, 0.008, *(0.01,) * 50)
@@ -19,7 +21,7 @@ def own_folder(parent: Path) -> Path:
             for leaf in [path for path in folder.iterdir() if path.is_dir()]:
                 remove(leaf)
             remove(folder)
-    own = parent / f"{NAME}-{os.getpid()}-{_start_time(os.getpid())}-{uuid4().hex[:8]}"
+    own = parent / f"{NAME}-{os.getpid()}-{start_time(os.getpid())}-{uuid4().hex[:8]}"
     own.mkdir()
     return own
 
@@ -34,15 +36,9 @@ def _server_folders(parent: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
 def _is_alive(owner: tuple[int, int]) -> bool:
     pid, started = owner
     try:
-        return _start_time(pid) == started
+        return start_time(pid) == started
     except OSError:
         return False
-
-
-def _start_time(pid: int) -> int:
-    """Read when a process started, in clock ticks since boot: it tells pids that recur apart."""
-    stat = Path("/proc", str(pid), "stat").read_text()
-    return int(stat.rpartition(")")[2].split()[19])
 
 
 @contextlib.contextmanager
