@@ -25,6 +25,7 @@ from app.executors.modal.loopback import LoopbackModal
 from app.executors.modal.publish import publish
 from app.executors.modal.reaper import Registry
 from app.languages import all_languages
+from tests.hosted import hosted
 
 LANGUAGES = all_languages()
 LIMITS = replace(DEFAULT_LIMITS, memory=128 * MIB, wall_time=10.0)
@@ -83,7 +84,8 @@ async def executor_on(
     changes.setdefault("warm_ceiling", changes.get("warm_floor", 1))
     options = options_of(server, **changes)
     others = len(server.state.running())
-    async with ModalExecutor(LANGUAGES, token, options, limits, registry or Ledger()) as executor:
+    made = ModalExecutor(LANGUAGES, token, options, limits, registry or Ledger())
+    async with hosted(made) as executor:
         await until_ready(executor, options.warm_floor)
         await until_running(server, options.warm_floor + others)
         yield executor

@@ -10,6 +10,7 @@ from modal.client import _Client
 
 from app.domain.language import Toolchain
 from app.executors.local.cgroups import Cgroups
+from app.executors.modal.account import hang_up
 from app.executors.modal.loopback import LoopbackModal, host
 from app.languages import all_languages
 from tests.hosted import hosted
@@ -64,7 +65,7 @@ def _no_cgroups() -> Cgroups:
 async def client(loopback: LoopbackModal) -> AsyncIterator[modal.Client]:
     client = await modal.Client.from_credentials.aio(loopback.token_id, loopback.token_secret)
     yield client
-    await client.close.aio()
+    await hang_up(client)
 
 
 @pytest.fixture
