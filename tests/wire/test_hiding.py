@@ -1,5 +1,6 @@
 """Programs that make it hard for the supervisor to look at them."""
 
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -49,3 +50,25 @@ async def test_a_hidden_program_is_held_to_its_memory(executor: ModalExecutor, t
 async def test_a_hidden_program_ends_as_any_other(executor: ModalExecutor, trick: str) -> None:
     ran = await run(executor, trick + "print('here'); sys.exit(3)")
     assert (bytes(ran.stdout), ran.outcome.exit_code) == (b"here\n", 3)
+
+
+@pytest.mark.parametrize("trick", [signal.SIGSTOP, signal.SIGKILL])
+async def test_a_program_that_stops_whoever_looks_at_its_memory_is_held_to_it(
+    executor: ModalExecutor, trick: signal.Signals
+) -> None:
+    lurk = f"""
+import os, time
+own = os.getpid()
+if os.fork() == 0:
+    while True:
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            if int(pid) not in (own, os.getpid()):
+                try: os.kill(int(pid), {trick.value})
+                except OSError: pass
+x = bytearray(90 << 20)
+time.sleep(5)
+"""
+    ran = await run(executor, lurk, memory=64 * MIB)
+    assert ran.outcome.status is Status.MEMORY_LIMIT_EXCEEDED
+    assert ran.outcome.usage
+    assert ran.outcome.usage.wall_time < 3

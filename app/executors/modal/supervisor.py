@@ -38,7 +38,7 @@ TICK = 0.01  # s between two looks at the program's processes
 CHUNK = 64 * 1024
 PIPE = 1024 * 1024  # bytes; a program that writes without ever waiting is soon stuck in less
 MOST_PENDING = 256 * 1024  # bytes of frames; beyond it the program has to wait for its reader
-PATIENCE = 0.2  # s for a child of ours, which the program may have stopped
+PATIENCE = 1.0  # s for a child of ours among many programs that want the processor
 DRAIN = 0.5  # s after the end for what is left in the pipes
 SCRATCH = {"box": 0o755, "tmp": 0o1777, "var/tmp": 0o1777, "dev/shm": 0o1777}
 WALK = 0.1  # s between two looks at the files; a thousand of them cost a millisecond
@@ -167,7 +167,7 @@ def shared_memory() -> "int | None":
 def asked_as_program(ask: "Callable[[], int | None]") -> "int | None":
     """Ask in a child that has the program's uid: root of a box may not look at others' memory.
 
-    The program may kill or stop that child; then there is no answer.
+    The program may kill or stop that child, or keep it for ever; then there is no answer.
     """
     reader, writer = os.pipe()
     child = os.fork()
@@ -180,10 +180,18 @@ def asked_as_program(ask: "Callable[[], int | None]") -> "int | None":
             pass
         os._exit(0)
     os.close(writer)
-    is_there, _, _ = select.select([reader], [], [], PATIENCE)
-    said = os.read(reader, SIZE.size) if is_there else b""
+    until = time.monotonic() + PATIENCE
+    while not (is_over := bool(select.select([reader], [], [], TICK)[0])):
+        if is_stopped(child) or time.monotonic() > until:
+            break
+    said = os.read(reader, SIZE.size) if is_over else b""
     os.close(reader)
     return int(SIZE.unpack(said)[0]) if len(said) == SIZE.size else None
+
+
+def is_stopped(pid: int) -> bool:
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()[0] == b"T"
 
 
 def names_in_proc() -> "list[str]":
@@ -534,14 +542,14 @@ class Run:
         memory = self.census.look()
         if not self.is_running():
             return
-        if memory > self.job["memory"] and self.census.exact_memory() > self.job["memory"]:
-            self.kill("MEMORY")
-        elif self.census.cpu >= self.job["cpu_time"]:
+        if self.census.cpu >= self.job["cpu_time"]:
             self.kill("CPU_TIME")
         elif time.monotonic() - self.began >= self.job["wall_time"]:
             self.kill("WALL_TIME")
         elif self.scratch is not None and self.scratch.is_exceeded():
             self.kill("DISK")
+        elif memory > self.job["memory"] and self.census.exact_memory() > self.job["memory"]:
+            self.kill("MEMORY")  # last: to be exact may take a while
 
     def pump(self) -> None:
         """Move what can be moved, for one tick at the most."""
