@@ -213,11 +213,6 @@ def version() -> None:
     print(VERSION)  # noqa: T201
 
 
-def main() -> None:
-    """Run the command line."""
-    app()
-
-
 def _print_checks(checks: Iterable[Check], console: Console) -> None:
     for check in checks:
         sign = "[green]ok[/green]" if check.passed else "[red]no[/red]"
