@@ -44,7 +44,10 @@ async def api(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Async
     shutil.copy(template, folder)
     # Shares are for owners and people, and where nobody is asked there are none.
     shares = {"max_subscribers_per_owner": 1, "max_subscribers_per_subject": 1}
-    async with serving(folder, max_subscribers=20, **shares) as (server, api):
+    async with serving(folder, is_measured=True, drain=0.1, max_subscribers=20, **shares) as (
+        server,
+        api,
+    ):
         yield api
         assert not any("Traceback" in line for line in server.log), server.log
 

@@ -40,7 +40,7 @@ MUTATION = 'mutation { cancelExecution(input: { id: "x" }) { errors { code } } }
 async def api(template: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
     folder = tmp_path_factory.mktemp("streaming")
     shutil.copy(template, folder)
-    async with serving(folder, max_subscribers=3) as (server, api):
+    async with serving(folder, is_measured=True, drain=0.1, max_subscribers=3) as (server, api):
         yield api
         assert not any("Traceback" in line for line in server.log), server.log
 

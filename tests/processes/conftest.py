@@ -17,12 +17,6 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let coverage not look into the servers of a test, which makes them start in half the time."""
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-
-
-@pytest.fixture
 def folder(tmp_path: Path, migrated: Path) -> Path:
     """Return a folder to start a server in."""
     shutil.copy(migrated, tmp_path)

@@ -26,15 +26,16 @@ COMMAND = Path(sys.executable).with_name("greenroom")
 START_TIMEOUT = 60  # s; usually 1, but a first start reads everything from the disk
 END_TIMEOUT = 30  # s
 LOOK_EVERY = 0.02  # s
-# The last one lets coverage see into servers, when it is on. A start takes twice the time then, so
-# a server that is killed and cannot tell, or that others have covered, goes without.
 SECRET = re.compile(r"grk_[0-9a-f]{12}_[\w-]{43}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.|as-\w{22,}")
-PLAIN = ("PATH", "HOME", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
+PLAIN = ("PATH", "HOME", "TMPDIR")
+# Coverage looks into processes that have it, and these start and run at half the pace.
+MEASURED = "COVERAGE_PROCESS_CONFIG"
 
 
-def environment(**settings: Any) -> dict[str, str]:
+def environment(*, is_measured: bool = False, **settings: Any) -> dict[str, str]:
     """Return a plain environment: nothing of the developer's, and these settings."""
-    kept = {name: os.environ[name] for name in PLAIN if name in os.environ}
+    wanted = (*PLAIN, MEASURED) if is_measured else PLAIN
+    kept = {name: os.environ[name] for name in wanted if name in os.environ}
     return {**kept, "LANG": "C.UTF-8", **named(settings)}
 
 
@@ -49,7 +50,7 @@ def greenroom(*arguments: str, folder: Path, **settings: Any) -> "subprocess.Com
     return subprocess.run(
         [COMMAND, *arguments],
         cwd=folder,
-        env=environment(**settings),
+        env=environment(is_measured=True, **settings),
         capture_output=True,
         text=True,
         timeout=START_TIMEOUT,
@@ -116,14 +117,18 @@ async def starting(
     before: tuple[str, ...] = (),
     command: tuple[str, ...] = ("serve", "--port", "0"),
     more: Mapping[str, str] = {},
+    is_measured: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Server]:
-    """Start a server and do not wait until it answers; kill it in the end."""
+    """Start a server and do not wait until it answers; kill it in the end.
+
+    One that is measured is stopped instead: what was killed cannot tell what it has run.
+    """
     async with (
         await anyio.open_process(
             [*before, str(COMMAND), *command, *arguments],
             cwd=folder,
-            env=environment(**settings) | dict(more),
+            env=environment(is_measured=is_measured, **settings) | dict(more),
             stdout=subprocess.DEVNULL,
         ) as process,
         anyio.create_task_group() as tasks,
@@ -132,6 +137,8 @@ async def starting(
         tasks.start_soon(server.read_log)
         try:
             yield server
+            if is_measured and process.returncode is None:
+                assert await server.stop() == 0
         except BaseException:
             sys.stderr.write("\n".join(("--- log of the server", *server.log, "")))
             raise

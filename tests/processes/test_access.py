@@ -45,7 +45,7 @@ async def guarded(
     """Return the folder of a server that many tests share, and a client that comes to it."""
     folder = tmp_path_factory.mktemp("guarded")
     shutil.copy(migrated, folder)
-    async with serving(folder, jwt_secret=SECRET) as (_, api):
+    async with serving(folder, is_measured=True, drain=0.1, jwt_secret=SECRET) as (_, api):
         yield folder, api
 
 

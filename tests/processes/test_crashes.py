@@ -16,8 +16,6 @@ from tests.api.client import ALL, EXECUTE, Api, Json
 
 from .server import serving, traces, until_gone
 
-pytestmark = pytest.mark.usefixtures("unmeasured")
-
 RUNNING = "{ executions(filter: { statusIn: [QUEUED, RUNNING] }) { totalCount } }"
 NONE = {"executions": {"totalCount": 0}}
 

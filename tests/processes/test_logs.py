@@ -4,14 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from app.api.ids import decode_id
 from tests.api.client import ALL, EXECUTE
 
 from .server import serving
-
-pytestmark = pytest.mark.usefixtures("unmeasured")
 
 SECRET = "zebra"
 INPUT = {

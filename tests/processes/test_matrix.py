@@ -26,8 +26,6 @@ from tests.servers.postgres import DURABLE, PostgresError, PostgresServer
 
 from .server import Server, serving, starting, until, until_gone, working
 
-pytestmark = pytest.mark.usefixtures("unmeasured")
-
 LEASE = 2  # s; short, so that a silent process is given up soon
 QUIET = "import time\ntime.sleep({0})\nprint('done')"
 LOUD = "import time\nprint('so far', flush=True)\ntime.sleep({0})\nprint('done')"
@@ -324,7 +322,7 @@ async def test_a_worker_says_how_it_is(folder: Path, url: str) -> None:
     settings: Json = {"database_url": url, "log_format": "json", "drain": 60}
     async with (
         serving(folder, "--no-execute", database_url=url) as (_, api),
-        working(folder, worker_port=0, **settings) as worker,
+        working(folder, worker_port=0, is_measured=True, **settings) as worker,
     ):
         assert (await api.run("print(42)"))["stdout"] == "42\n"
         address = json.loads(await worker.says("watched"))["metrics"].removesuffix("/metrics")

@@ -13,8 +13,6 @@ from app.languages import all_languages
 
 from .server import greenroom, serving
 
-pytestmark = pytest.mark.usefixtures("unmeasured")
-
 # It tells what it sees, and stays until everybody has been looked at.
 CURIOUS = """
 import os, time

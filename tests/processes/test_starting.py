@@ -216,5 +216,5 @@ async def test_a_server_that_is_stopped_while_it_starts_leaves_nothing(folder: P
 
 
 async def test_a_server_brings_the_database_up_to_date_if_it_is_told_to(tmp_path: Path) -> None:
-    async with serving(tmp_path, "--migrate") as (_, api):
+    async with serving(tmp_path, "--migrate", is_measured=True) as (_, api):
         assert (await api.run("print(42)"))["stdout"] == "42\n"

@@ -32,7 +32,10 @@ async def test_a_running_program_may_end_and_its_caller_is_answered(
     async def wait_for_it(api: Api) -> None:
         answers.append(await api.run(SLEEP.format(1)))
 
-    async with serving(folder) as (server, api), anyio.create_task_group() as tasks:
+    async with (
+        serving(folder, is_measured=True) as (server, api),
+        anyio.create_task_group() as tasks,
+    ):
         tasks.start_soon(wait_for_it, api)
         await server.says("execution accepted")
         server.signal(number)
@@ -76,7 +79,7 @@ async def test_what_does_not_end_in_time_is_stopped_and_its_caller_told(folder: 
     async def wait_for_it(api: Api) -> None:
         answers.append(await api.run(SLEEP.format(60), args=["not-in-time"]))
 
-    async with serving(folder, drain=0.5) as (server, api):
+    async with serving(folder, is_measured=True, drain=0.5) as (server, api):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wait_for_it, api)
             await server.says("execution accepted")

@@ -19,7 +19,7 @@ QUERY = b'{"query": "{ __typename }"}'
 async def port(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[int]:
     folder = tmp_path_factory.mktemp("wire")
     shutil.copy(migrated, folder)
-    async with serving(folder, max_body=100_000) as (server, api):
+    async with serving(folder, is_measured=True, drain=0.1, max_body=100_000) as (server, api):
         assert api.http.base_url.port
         yield api.http.base_url.port
         assert not any("Traceback" in line for line in server.log)
