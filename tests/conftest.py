@@ -11,6 +11,11 @@ from typing import Any
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from coverage import Coverage
+from hypothesis import settings
+
+# How long an example takes says more of the machine than of us.
+settings.register_profile("ours", deadline=None)
+settings.load_profile("ours")
 
 HERE = Path(__file__).parent
 # What these run of our code, others run as well. They come last, those that take long first, and

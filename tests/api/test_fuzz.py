@@ -44,7 +44,7 @@ async def api(open_api: Open) -> AsyncIterator[Api]:
         yield api
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(input=INPUTS)
 async def test_any_input_is_accepted_or_refused(api: Api, input: dict[str, Any]) -> None:
     answer = (await api.post(EXECUTE + ALL, {"input": input})).json()

@@ -31,7 +31,7 @@ async def api(open_api: Open) -> AsyncIterator[Api]:
         yield api
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(document=from_schema(SCHEMA, custom_scalars=SCALARS))
 async def test_a_document_of_the_schema_is_never_our_failure(api: Api, document: str) -> None:
     response = await api.post(document)

@@ -95,9 +95,7 @@ def filters(draw: st.DrawFn) -> Filter:
 cursors = st.none() | st.integers(-FOREIGN, SIZE - 1) | st.uuids()
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     filter=filters(),
     size=st.integers(0, 60) | st.just(SIZE),
@@ -128,9 +126,7 @@ async def test_any_window_is_what_relay_says(  # noqa: PLR0913 - what a window h
     assert await store.page(OWNER, filter, window) == page_of(executions, filter, window)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(filter=filters())
 async def test_counts_and_statistics_are_those_of_plain_python(
     store: Store, executions: list[Execution], filter: Filter

@@ -55,9 +55,7 @@ async def test_a_program_is_kept_byte_by_byte(store: Store) -> None:
     assert await store.programs(OWNER, [one.id]) == {one.id: program}
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(metadata=st.dictionaries(st.text(), JSON, max_size=4))
 async def test_metadata_is_kept_with_its_order_and_its_numbers(
     store: Store, metadata: dict[str, Any]

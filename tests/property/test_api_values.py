@@ -23,7 +23,7 @@ ANY_JSON = some.recursive(
     lambda inner: some.lists(inner) | some.dictionaries(ANY_TEXT, inner),
 )
 # The clock of a busy machine is no property of ours.
-patient = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+patient = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 MEDIA = some.sampled_from(
     ["application/json", "application/graphql-response+json", "*/*", "text/html", "q=", "0.5", "1"]
 )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import anyio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.execution import Output, Stream
@@ -23,7 +23,6 @@ def cut(data: bytes, sizes: Sequence[int]) -> list[bytes]:
     return [piece for piece in (*pieces, data) if piece]
 
 
-@settings(deadline=None)
 @given(STEPS, st.lists(st.integers(1, 5)))
 def test_any_cut_gives_the_same_text_in_whole_characters(
     steps: list[tuple[Stream, str, bool]], sizes: list[int]

@@ -26,7 +26,7 @@ RECORDS = st.builds(
 STREAMS = st.lists(st.one_of(RECORDS, st.binary(max_size=300)), max_size=6).map(b"".join)
 PIECES = st.lists(st.integers(1, 300), max_size=20)
 MOST = 1000
-deep = settings(max_examples=300, deadline=None)
+deep = settings(max_examples=300)
 
 
 async def send(theirs: socket.socket, data: bytes, sizes: Sequence[int]) -> None:

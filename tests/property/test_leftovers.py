@@ -13,9 +13,7 @@ from tests.hosted import hosted
 from tests.hostile.traces import Traces, traces
 
 PYTHON = all_languages()["PYTHON"]
-few = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+few = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 # Each takes something of the kernel's, or hides from it, and gives nothing back.
 PIECES = {

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.executors.local import census
@@ -31,7 +31,6 @@ def named() -> Iterator["subprocess.Popen[str]"]:
         program.communicate()
 
 
-@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=15).filter(lambda name: b"\0" not in name))
 @example(b") T 1 1 1 1 1")
 @example(b"\nRssAnon: 1 kB")

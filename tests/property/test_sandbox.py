@@ -17,9 +17,7 @@ from tests.hosted import hosted
 PYTHON = all_languages()["PYTHON"]
 
 # A run costs 30 ms; the fixtures hold nothing that one example could leave to the next.
-few = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+few = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 # What the kernel takes for an argument: no NUL, and text that can be encoded.
 ARGUMENT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=99)
 
