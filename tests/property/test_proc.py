@@ -27,8 +27,18 @@ def named() -> Iterator["subprocess.Popen[str]"]:
     with subprocess.Popen(
         [sys.executable, "-c", NAMES], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as program:
+        rename(program, b"ready")
         yield program
         program.communicate()
+
+
+def rename(program: "subprocess.Popen[str]", name: bytes) -> None:
+    """Let it take a name, and wait until it has."""
+    assert program.stdin
+    assert program.stdout
+    program.stdin.write(name.hex() + "\n")
+    program.stdin.flush()
+    program.stdout.readline()
 
 
 @given(st.binary(min_size=1, max_size=15).filter(lambda name: b"\0" not in name))
@@ -37,11 +47,7 @@ def named() -> Iterator["subprocess.Popen[str]"]:
 @example(b"\xff\xfe\\n(")
 def test_no_name_changes_what_is_read(named: "subprocess.Popen[str]", name: bytes) -> None:
     before = start_time(named.pid), census._own(named.pid)
-    assert named.stdin
-    assert named.stdout
-    named.stdin.write(name.hex() + "\n")
-    named.stdin.flush()
-    named.stdout.readline()
+    rename(named, name)
     times = census._times(named.pid)
     assert times
     assert start_time(named.pid) == times.began == before[0]
