@@ -4,7 +4,6 @@ import asyncio
 import functools
 import gc
 import inspect
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,11 +69,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # What was loaded and collected stays: no need to look for garbage there again and again.
     gc.collect()
     gc.freeze()
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """Return one more than there are processors: a third of the time is spent waiting."""
-    return min(len(os.sched_getaffinity(0)) + 1, 4)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
