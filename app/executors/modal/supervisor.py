@@ -181,17 +181,18 @@ def asked_as_program(ask: "Callable[[], int | None]") -> "int | None":
         os._exit(0)
     os.close(writer)
     until = time.monotonic() + PATIENCE
-    while not (is_over := bool(select.select([reader], [], [], TICK)[0])):
+    while not (is_there := bool(select.select([reader], [], [], TICK)[0])):
         if is_stopped(child) or time.monotonic() > until:
             break
-    said = os.read(reader, SIZE.size) if is_over else b""
+    said = os.read(reader, SIZE.size) if is_there else b""
     os.close(reader)
     return int(SIZE.unpack(said)[0]) if len(said) == SIZE.size else None
 
 
 def is_stopped(pid: int) -> bool:
     with open(f"/proc/{pid}/stat", "rb") as file:
-        return file.read().rpartition(b")")[2].split()[0] == b"T"
+        state = file.read().rpartition(b")")[2].split()[0]
+    return state in (b"T", b"t")  # by a signal, or by a tracer
 
 
 def names_in_proc() -> "list[str]":
