@@ -68,7 +68,8 @@ async def talk(port: int) -> AsyncIterator[Socket]:
 @pytest.fixture(scope="module")
 async def ended(api: Api) -> str:
     """Return the id of an execution with five events."""
-    source = "import sys\nprint('one', flush=True)\nsys.stdin.read()\nprint('two')"
+    # Unbuffered, as it is for who types, Python writes a line and its end one after the other.
+    source = "import sys\nprint('one\\n', end='')\nsys.stdin.read()\nprint('two\\n', end='')"
     started = await api.run(source, interactive=True)
     id: str = started["id"]
     await api.until(id, lambda execution: execution["stdout"] == "one\n")
