@@ -1,10 +1,13 @@
 """Calls of Modal's client: each has an end, and none is taken for a cancellation of ours."""
 
 import asyncio
+from typing import Any
 
 import anyio
 import pytest
 
+from app.executors.modal import account
+from app.executors.modal.account import hang_up
 from app.executors.modal.calls import within
 
 
@@ -30,3 +33,42 @@ async def test_who_asked_may_leave_and_the_call_goes_too() -> None:
         await within(10, answer)
     assert scope.cancelled_caught
     assert answer.cancelled()
+
+
+class Closing:
+    """A client of which only the end is asked for; an end that never comes, unless it is set."""
+
+    def __init__(self) -> None:
+        self.close = self
+        self.answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.asked = 0
+
+    async def aio(self) -> None:
+        self.asked += 1
+        await self.answer
+
+
+@pytest.mark.parametrize("says", [asyncio.CancelledError(), OSError(), None])
+async def test_whatever_a_client_says_at_its_end_ends_nobody_else(
+    says: BaseException | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "CALL_TIMEOUT", 0.05)
+    client: Any = Closing()
+    match says:
+        case asyncio.CancelledError():
+            client.answer.cancel()
+        case OSError():
+            client.answer.set_exception(says)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(hang_up, client)
+    assert not tasks.cancel_scope.cancel_called
+    assert client.asked == 1
+
+
+async def test_a_client_is_closed_by_who_is_cancelled_as_well() -> None:
+    client: Any = Closing()
+    client.answer.set_result(None)
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await hang_up(client)
+    assert client.asked == 1

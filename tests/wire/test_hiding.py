@@ -52,18 +52,27 @@ async def test_a_hidden_program_ends_as_any_other(executor: ModalExecutor, trick
     assert (bytes(ran.stdout), ran.outcome.exit_code) == (b"here\n", 3)
 
 
-@pytest.mark.parametrize("trick", [signal.SIGSTOP, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "trick",
+    [
+        f"os.kill(int(pid), {signal.SIGSTOP.value})",
+        f"os.kill(int(pid), {signal.SIGKILL.value})",
+        f"os.kill(int(pid), {signal.SIGSTOP.value}); os.kill(int(pid), {signal.SIGCONT.value})",
+        "libc.ptrace(16, int(pid), 0, 0)",  # PTRACE_ATTACH
+    ],
+    ids=["stops", "kills", "delays", "traces"],
+)
 async def test_a_program_that_stops_whoever_looks_at_its_memory_is_held_to_it(
-    executor: ModalExecutor, trick: signal.Signals
+    executor: ModalExecutor, trick: str
 ) -> None:
     lurk = f"""
-import os, time
-own = os.getpid()
+import ctypes, os, time
+libc, own = ctypes.CDLL(None), os.getpid()
 if os.fork() == 0:
     while True:
         for pid in filter(str.isdigit, os.listdir("/proc")):
             if int(pid) not in (own, os.getpid()):
-                try: os.kill(int(pid), {trick.value})
+                try: {trick}
                 except OSError: pass
 x = bytearray(90 << 20)
 time.sleep(5)
