@@ -318,6 +318,7 @@ async def open_services(
                 drain=settings.drain,
                 workshop=Workshop(products=products, limits=settings.compile_limits),
                 idle=settings.interactive_idle,
+                tests_time=settings.tests_time,
             ) as executions,
             open_pulse(store) as pulse,
             open_vigil(executor) as vigil,

@@ -224,6 +224,12 @@ class Settings(BaseSettings):
     quota_cpu_seconds: Seconds | None = Field(
         None, description="CPU time of one owner's programs a day; unset: any."
     )
+    quota_submissions: Positive | None = Field(
+        None, description="Submissions (`kind: SUBMIT`) of one owner a day; unset: any number."
+    )
+    quota_submissions_per_session: Positive | None = Field(
+        100, description="Submissions in one session a day: each tells a bit of hidden tests."
+    )
     concurrency_per_owner: Positive | None = Field(
         None, description="Executions of one owner that have not ended; unset: any number."
     )
@@ -290,6 +296,13 @@ class Settings(BaseSettings):
     max_args_size: Bytes = Field(_RULES.args_size, description="All arguments together.")
     max_files: Positive = Field(_RULES.files, description="The most files beside the program.")
     max_files_size: Bytes = Field(_RULES.files_size, description="All these files together.")
+    max_tests: Positive = Field(_RULES.tests, description="The most tests of a program.")
+    max_tests_size: Bytes = Field(
+        _RULES.tests_size, description="What all these tests read and expect, together."
+    )
+    tests_time: Seconds = Field(
+        300.0, description="How long all tests of a program may take together."
+    )
     max_metadata: Bytes = Field(_RULES.metadata, description="The largest metadata.")
 
     @field_validator("allowed_hosts", "cors_origins", "trusted_proxies", mode="before")
@@ -364,6 +377,8 @@ class Settings(BaseSettings):
         return Shares(
             executions_a_day=self.quota_executions,
             cpu_seconds_a_day=self.quota_cpu_seconds,
+            submissions_a_day=self.quota_submissions,
+            submissions_of_session=self.quota_submissions_per_session,
             at_once_of_owner=self.concurrency_per_owner,
             at_once_of_subject=self.concurrency_per_subject,
         )
@@ -414,6 +429,8 @@ class Settings(BaseSettings):
             args_size=self.max_args_size,
             files=self.max_files,
             files_size=self.max_files_size,
+            tests=self.max_tests,
+            tests_size=self.max_tests_size,
             metadata=self.max_metadata,
             interactive_wall_time=self.interactive_wall_time,
         )

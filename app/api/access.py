@@ -53,7 +53,14 @@ TABLE: Mapping[str, Mapping[frozenset[Role], str]] = {
         EVERYBODY: "id status language languageVersion limits limitsHit subject sessionId label "
         "metadata isInteractive executor attempt queue rerunOf createdAt startedAt finishedAt "
         "exitCode signal timeLimit message usage compile source files entryPoint stdin args "
-        "stdout stderr stdoutStream stderrStream events"
+        "stdout stderr stdoutStream stderrStream events kind verdict tests testSummary"
+    },
+    "TestResult": {
+        EVERYBODY: "position name isHidden weight verdict status exitCode signal timeLimit message "
+        "endedAt usage stdin args stdout stderr expectedStdout comparison diff"
+    },
+    "TestSummary": {
+        EVERYBODY: "total pending passed failed errors skipped weight passedWeight slowest"
     },
     "QueuePlace": {EVERYBODY: "position ageMs"},
     "CompilePhase": {EVERYBODY: "status exitCode message isCached stdout stderr usage"},
@@ -64,13 +71,15 @@ TABLE: Mapping[str, Mapping[frozenset[Role], str]] = {
     "ExecutionEvent": {EVERYBODY: _EVENT},
     "ExecutionStatusChanged": {EVERYBODY: f"{_EVENT} status"},
     "ExecutionOutput": {EVERYBODY: f"{_EVENT} stream text base64"},
+    "ExecutionTestFinished": {EVERYBODY: f"{_EVENT} test"},
     "ExecutionFinished": {EVERYBODY: f"{_EVENT} execution"},
     # The history.
     "ExecutionConnection": {EVERYBODY: "edges nodes pageInfo totalCount"},
     "ExecutionEdge": {EVERYBODY: "cursor node"},
     "PageInfo": {EVERYBODY: "hasNextPage hasPreviousPage startCursor endCursor"},
-    "ExecutionStats": {EVERYBODY: "totalCount byStatus byLanguage wallTime"},
+    "ExecutionStats": {EVERYBODY: "totalCount byStatus byLanguage byVerdict wallTime"},
     "StatusCount": {EVERYBODY: "status count"},
+    "VerdictCount": {EVERYBODY: "verdict count"},
     "LanguageCount": {EVERYBODY: "language count"},
     "WallTimePercentiles": {EVERYBODY: "p50Ms p95Ms p99Ms"},
     # The service. What it is made of, and how full others make it, is its operator's business.
@@ -80,7 +89,7 @@ TABLE: Mapping[str, Mapping[frozenset[Role], str]] = {
     },
     "ServiceLimits": {
         EVERYBODY: "defaults maximums sourceBytes stdinBytes args argsBytes files filesBytes "
-        "metadataBytes metadataDepth textLength defaultWaitMs maxWaitMs pageSize"
+        "tests testsBytes metadataBytes metadataDepth textLength defaultWaitMs maxWaitMs pageSize"
     },
     "Health": {EVERYBODY: "version status", OWNERS: "executor database", ADMINISTRATORS: "load"},
     "ExecutorHealth": {OWNERS: "name status memory cpuTime", ADMINISTRATORS: "problem pool"},
@@ -100,7 +109,10 @@ TABLE: Mapping[str, Mapping[frozenset[Role], str]] = {
         OWNERS: "quota",
     },
     "RateLimit": {EVERYBODY: "limit remaining resetAt"},
-    "Quota": {EVERYBODY: "executionsLimit executionsUsed cpuSecondsLimit cpuSecondsUsed resetAt"},
+    "Quota": {
+        EVERYBODY: "executionsLimit executionsUsed submissionsLimit submissionsUsed "
+        "cpuSecondsLimit cpuSecondsUsed resetAt"
+    },
     # Answers.
     "ExecuteCodePayload": {WHO_RUNS: "execution errors"},
     "CancelExecutionPayload": {WHO_RUNS: "execution errors"},

@@ -17,9 +17,9 @@ from app.api.errors import (
     invalid_input,
     no_such,
 )
+from app.api.filters import require_text
 from app.api.history import MAX_PAGE, PageInfo
 from app.api.ids import decode_cursor, encode_cursor
-from app.api.inputs import require_text
 from app.api.viewer import CallerRole
 from app.domain import access as domain
 from app.domain.access import Action, Role

@@ -1,7 +1,7 @@
 """What a resolver can reach: the services, the caller, and loaders that join look-ups."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
@@ -19,6 +19,7 @@ from app.domain.events import Event, OutputWritten
 from app.domain.execution import Compilation, Execution, Program, Stream, Transcript
 from app.domain.language import Language
 from app.domain.limits import MIB, describe_size
+from app.domain.results import CaseDetails, CaseRun, Group
 from app.executions.pulse import Pulse
 from app.executions.retention import Eraser
 from app.executions.service import ExecutionService
@@ -31,6 +32,7 @@ T = TypeVar("T")
 # An answer is put together in memory, and a document can ask for the same things many times.
 MOST_READ = 200  # a page of programs and a page of their output
 MOST_TEXT = 64 * MIB  # of these in one answer
+MOST_TESTS = 2000  # two submissions with as many as there may be
 
 
 class Loader(DataLoader[K, T]):
@@ -99,7 +101,14 @@ class Context:
         self.programs: Loader[UUID, Program | None] = Loader(self._load_programs)
         self.compilations: Loader[UUID, Compilation | None] = Loader(self._load_compilations)
         self.outputs: Loader[Wanted, bytes] = Loader(self._load_outputs)
-        self._read = self._text = 0
+        self.tests: Loader[Execution, tuple[CaseRun, ...]] = Loader(
+            self._load_tests, cache_key_fn=_id
+        )
+        self.test_groups: Loader[UUID, tuple[Group, ...]] = Loader(self._load_test_groups)
+        self.test_details: Loader[tuple[UUID, int], CaseDetails | None] = Loader(
+            self._load_test_details
+        )
+        self._read = self._text = self._tests = 0
         self._looked_into: dict[UUID, Execution] = {}
 
     async def find(self, id: UUID | None) -> Execution | None:
@@ -162,7 +171,9 @@ class Context:
             BadArgumentError: the answer would be too large.
         """
         self._count([id])
-        page = await self.history.events(self.owner, id, after=after, limit=limit)
+        page = await self.history.events(
+            self.owner, id, after=after, limit=limit, sees_hidden=self.caller.sees_hidden
+        )
         events = page.events if page else ()
         for event in events:
             if isinstance(event, OutputWritten):
@@ -188,6 +199,25 @@ class Context:
         found = await self.history.compilations(self.owner, ids)
         return [found.get(id) for id in ids]
 
+    async def _load_tests(self, records: Sequence[Execution]) -> list[tuple[CaseRun, ...]]:
+        self._tests += sum(each.tests for each in records)
+        if self._tests > MOST_TESTS:
+            message = f"One answer may hold {MOST_TESTS} tests at most: ask for fewer executions."
+            raise BadArgumentError(message)
+        found = await self.history.tests(self.owner, [each.id for each in records])
+        return [found.get(each.id, ()) for each in records]
+
+    async def _load_test_groups(self, ids: Sequence[UUID]) -> list[tuple[Group, ...]]:
+        found = await self.history.test_groups(self.owner, ids)
+        return [found.get(id, ()) for id in ids]
+
+    async def _load_test_details(
+        self, wanted: Sequence[tuple[UUID, int]]
+    ) -> list[CaseDetails | None]:
+        self._count({id: None for id, _ in wanted})
+        found = await self.history.test_details(self.owner, wanted)
+        return [found.get(each) for each in wanted]
+
     async def _load_outputs(self, wanted: Sequence[Wanted]) -> list[bytes]:
         """Read both streams of all in one question, and of each no more than somebody wants."""
         ids = tuple(dict.fromkeys(each.id for each in wanted))
@@ -196,11 +226,15 @@ class Context:
         found = await self.history.transcripts(self.owner, ids, stdout=stdout, stderr=stderr)
         return [found.get(each.id, Transcript()).of(each.stream) for each in wanted]
 
-    def _count(self, ids: Sequence[UUID]) -> None:
+    def _count(self, ids: Collection[UUID]) -> None:
         self._read += len(ids)
         if self._read > MOST_READ:
             message = "One answer may hold programs, output and events of 100 executions at most."
             raise BadArgumentError(message)
+
+
+def _id(execution: Execution) -> UUID:
+    return execution.id
 
 
 def _most(wanted: Sequence[Wanted], stream: Stream) -> int | None:

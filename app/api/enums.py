@@ -5,7 +5,9 @@ from enum import Enum
 import strawberry
 from strawberry import enum_value
 
-from app.domain.execution import LimitHit, Status, TimeLimit
+from app.domain import comparison
+from app.domain.execution import Kind, LimitHit, Status, TimeLimit
+from app.domain.testing import Verdict
 from app.languages import LanguageId as LanguageId  # noqa: PLC0414 - for others as well
 
 # Before any type uses it: modules here take it from here.
@@ -34,6 +36,50 @@ class ExecutionStatus(Enum):
     CANCELLED = enum_value(Status.CANCELLED, description="Somebody stopped it.")
     INFRASTRUCTURE_ERROR = enum_value(
         Status.INFRASTRUCTURE_ERROR, description="We failed, not the program; see `message`."
+    )
+
+
+@strawberry.enum(description="What an execution is for.")
+class ExecutionKind(Enum):
+    RUN = enum_value(Kind.RUN, description="To see what a program does.")
+    SUBMIT = enum_value(Kind.SUBMIT, description="To have it judged; there are quotas on these.")
+
+
+@strawberry.enum(description="What a test says of a program, or what all of them say together.")
+class TestVerdict(Enum):
+    PASSED = enum_value(Verdict.PASSED, description="It did what was expected; all tests did.")
+    FAILED = enum_value(
+        Verdict.FAILED,
+        description="It ended well, and wrote something else. Together: some test was not passed.",
+    )
+    ERROR = enum_value(
+        Verdict.ERROR,
+        description="It did not end well: see the status. Together: the tests could not be carried "
+        "out, because it could not be compiled, was cancelled, or we have failed.",
+    )
+    SKIPPED = enum_value(Verdict.SKIPPED, description="It was not run.")
+
+
+@strawberry.enum(description="How output is compared with what is expected.")
+class Comparison(Enum):
+    EXACT = enum_value(comparison.Comparison.EXACT, description="The same bytes.")
+    TRIMMED = enum_value(
+        comparison.Comparison.TRIMMED,
+        description="White space at the ends of lines, and newlines at the end, do not matter.",
+    )
+    TOKENS = enum_value(
+        comparison.Comparison.TOKENS, description="The same words, whatever is between them."
+    )
+    FLOATS = enum_value(
+        comparison.Comparison.FLOATS,
+        description="As TOKENS, but numbers may differ a little: absolutely or relatively.",
+    )
+    SORTED_LINES = enum_value(
+        comparison.Comparison.SORTED_LINES,
+        description="As TRIMMED, but the order of lines does not matter.",
+    )
+    JSON = enum_value(
+        comparison.Comparison.JSON, description="The same JSON value, however it is written."
     )
 
 

@@ -6,8 +6,8 @@ from uuid import UUID
 import strawberry
 
 from app.api.errors import StillRunning, UserError, UserErrorCode, user_errors
+from app.api.filters import ExecutionFilter
 from app.api.ids import decode_id, encode_id
-from app.api.inputs import ExecutionFilter
 from app.domain.errors import InvalidInput, Rejected
 from app.domain.history import Filter
 from app.executions.retention import MOST_ERASED, Erasure

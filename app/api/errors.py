@@ -286,5 +286,8 @@ INPUT_NAMES = {
     "entry_point": "entryPoint",
     "language_version": "languageVersion",
     "idempotency_key": "idempotencyKey",
+    "expected_stdout": "expectedStdout",
+    "absolute_tolerance": "absoluteTolerance",
+    "relative_tolerance": "relativeTolerance",
     **{name: spoken for name, (spoken, _) in LIMIT_NAMES.items()},
 }

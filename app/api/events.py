@@ -15,7 +15,9 @@ from app.api.context import Context, Info
 from app.api.enums import ExecutionStatus
 from app.api.errors import BadArgumentError, ExecutionType, NoSuchExecutionError
 from app.api.ids import decode_id, encode_id
+from app.api.testing import TestResult
 from app.domain import events as domain
+from app.domain.access import Caller
 from app.domain.errors import NoSuchExecution
 from app.domain.execution import Execution as Record
 from app.domain.execution import Stream
@@ -72,6 +74,14 @@ class ExecutionOutput(ExecutionEvent):
         return base64.b64encode(self.data).decode()
 
 
+@strawberry.type(
+    description="A test has ended, and not because it was skipped. To candidates, hidden ones end "
+    "when the execution does."
+)
+class ExecutionTestFinished(ExecutionEvent):
+    test: TestResult = strawberry.field(description="The test, and what came of it.")
+
+
 @strawberry.type(description="The execution has ended; this is its last event.")
 class ExecutionFinished(ExecutionEvent):
     record: strawberry.Private[Record]
@@ -83,13 +93,13 @@ class ExecutionFinished(ExecutionEvent):
         return Execution.of(self.record)
 
 
-EVENTS = (ExecutionStatusChanged, ExecutionOutput, ExecutionFinished)
+EVENTS = (ExecutionStatusChanged, ExecutionOutput, ExecutionTestFinished, ExecutionFinished)
 
 EventType: TypeAlias = Annotated["ExecutionEvent", strawberry.lazy("app.api.events")]
 
 
-def event_of(event: domain.Event) -> ExecutionEvent:
-    """Translate."""
+def event_of(event: domain.Event, caller: Caller) -> ExecutionEvent:
+    """Translate for a caller."""
     id, sequence, at = strawberry.ID(encode_id(event.execution_id)), event.sequence, event.at
     match event:
         case domain.StatusChanged(status=status):
@@ -101,6 +111,9 @@ def event_of(event: domain.Event) -> ExecutionEvent:
             return ExecutionOutput(
                 execution_id=id, sequence=sequence, at=at, stream=stream, data=output.data
             )
+        case domain.CaseEnded(test=run):
+            test = TestResult.of(run, caller)
+            return ExecutionTestFinished(execution_id=id, sequence=sequence, at=at, test=test)
         case domain.Finished(execution=record):
             return ExecutionFinished(execution_id=id, sequence=sequence, at=at, record=record)
     assert_never(event)
@@ -117,7 +130,7 @@ async def past_events(context: Context, id: UUID, after: int, first: int) -> lis
         message = f"`first` must be 0 to {MOST_EVENTS}, not {first}."
         raise BadArgumentError(message)
     found = await context.events(id, after, first) if first else ()
-    return [event_of(event) for event in found]
+    return [event_of(event, context.caller) for event in found]
 
 
 async def follow(info: Info, id: strawberry.ID, after: int) -> AsyncGenerator[ExecutionEvent, None]:
@@ -135,10 +148,13 @@ async def follow(info: Info, id: strawberry.ID, after: int) -> AsyncGenerator[Ex
     context.look_into(execution)
     await context.settle()
     try:
-        async with aclosing(context.executions.follow(context.owner, decoded, after)) as events:
+        following = context.executions.follow(
+            context.owner, decoded, after, sees_hidden=context.caller.sees_hidden
+        )
+        async with aclosing(following) as events:
             async for event in events:
                 context.renew()
-                yield event_of(event)
+                yield event_of(event, context.caller)
     except NoSuchExecution as error:
         raise NoSuchExecutionError from error
 

@@ -5,7 +5,7 @@ from uuid import UUID
 import strawberry
 
 from app.api.context import Info
-from app.api.enums import ExecutionStatus, LanguageId
+from app.api.enums import ExecutionStatus, LanguageId, TestVerdict
 from app.api.errors import BadArgumentError
 from app.api.ids import decode_cursor, encode_cursor
 from app.api.types import Execution
@@ -112,7 +112,15 @@ class LanguageCount:
     count: int = strawberry.field(description="How many are in it.")
 
 
-@strawberry.type(description="Nearest-rank percentiles of the wall time of what has ended.")
+@strawberry.type(description="How many executions have tests that together say so.")
+class VerdictCount:
+    verdict: TestVerdict = strawberry.field(description="The verdict.")
+    count: int = strawberry.field(description="How many have it.")
+
+
+@strawberry.type(
+    description="Nearest-rank percentiles of the wall time of what has ended and has no tests."
+)
 class WallTimePercentiles:
     p50_ms: float | None = strawberry.field(description="Half took no longer.")
     p95_ms: float | None = strawberry.field(description="95 of 100 took no longer.")
@@ -125,6 +133,9 @@ class ExecutionStats:
     by_status: list[StatusCount] = strawberry.field(description="By status; absent ones are 0.")
     by_language: list[LanguageCount] = strawberry.field(
         description="By language; absent ones are 0."
+    )
+    by_verdict: list[VerdictCount] = strawberry.field(
+        description="By what their tests say together; absent ones are 0."
     )
     wall_time: WallTimePercentiles = strawberry.field(description="How long programs took.")
 
@@ -140,6 +151,10 @@ class ExecutionStats:
             by_language=[
                 LanguageCount(language=LanguageId(id), count=count)
                 for id, count in stats.by_language
+            ],
+            by_verdict=[
+                VerdictCount(verdict=TestVerdict(verdict), count=count)
+                for verdict, count in stats.by_verdict
             ],
             wall_time=WallTimePercentiles(
                 p50_ms=milliseconds(stats.wall_time_p50),

@@ -28,12 +28,12 @@ from app.api.errors import (
     user_errors,
 )
 from app.api.events import EVENTS
+from app.api.filters import ExecutionFilter
 from app.api.history import DEFAULT_PAGE, ExecutionConnection, ExecutionStats, window
 from app.api.ids import decode_id
 from app.api.inputs import (
     CancelExecutionInput,
     ExecuteCodeInput,
-    ExecutionFilter,
     RerunExecutionInput,
 )
 from app.api.scalars import SCALARS

@@ -25,6 +25,10 @@ class ServiceLimits:
     args_bytes: BigInt = strawberry.field(description="All arguments together.")
     files: int = strawberry.field(description="How many files beside the program.")
     files_bytes: BigInt = strawberry.field(description="All these files together.")
+    tests: int = strawberry.field(description="How many tests of a program.")
+    tests_bytes: BigInt = strawberry.field(
+        description="What all these tests read and expect, together."
+    )
     metadata_bytes: BigInt = strawberry.field(description="`metadata` as JSON.")
     metadata_depth: int = strawberry.field(description="How deep `metadata` may be nested.")
     text_length: int = strawberry.field(description="Characters of a label or session id.")
@@ -44,6 +48,8 @@ class ServiceLimits:
             args_bytes=BigInt(rules.args_size),
             files=rules.files,
             files_bytes=BigInt(rules.files_size),
+            tests=rules.tests,
+            tests_bytes=BigInt(rules.tests_size),
             metadata_bytes=BigInt(rules.metadata),
             metadata_depth=rules.metadata_depth,
             text_length=rules.text_length,

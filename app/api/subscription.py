@@ -9,7 +9,7 @@ import strawberry
 from app.api.context import Info
 from app.api.errors import ForbiddenError
 from app.api.events import AfterEvent, ExecutionEvent, follow
-from app.api.inputs import require_text
+from app.api.filters import require_text
 from app.api.types import Execution
 
 Watched = Annotated[strawberry.ID, strawberry.argument(description="The execution's id.")]

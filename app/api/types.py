@@ -7,7 +7,14 @@ import strawberry
 
 from app.api.compilation import CompilePhase
 from app.api.context import Info, Wanted
-from app.api.enums import ExecutionStatus, LanguageId, LimitKind, TimeLimitKind
+from app.api.enums import (
+    ExecutionKind,
+    ExecutionStatus,
+    LanguageId,
+    LimitKind,
+    TestVerdict,
+    TimeLimitKind,
+)
 from app.api.errors import UserError
 from app.api.events import DEFAULT_EVENTS, AfterEvent, EventType, FirstEvents, past_events
 from app.api.figures import Limits, ResourceUsage, Waiting
@@ -15,6 +22,7 @@ from app.api.files import File
 from app.api.ids import encode_id
 from app.api.output import MaxBytes, OutputStream, enough, read
 from app.api.scalars import BigInt, Json
+from app.api.testing import TestResult, TestSummary, results_of
 from app.domain import execution as domain
 from app.domain.language import Language as DomainLanguage
 from app.domain.ports import Support
@@ -71,7 +79,14 @@ class Language:
 @strawberry.type(description="One run of a program.")
 class Execution(Node):
     record: strawberry.Private[domain.Execution]
-    status: ExecutionStatus = strawberry.field(description="Where it stands.")
+    status: ExecutionStatus = strawberry.field(
+        description="Where it stands. With tests, it is SUCCEEDED when these were carried out, "
+        "whatever they say: see `verdict`."
+    )
+    kind: ExecutionKind = strawberry.field(description="What it is for.")
+    verdict: TestVerdict | None = strawberry.field(
+        description="What its tests say together; null until it has ended, and without tests."
+    )
     language_version: str | None = strawberry.field(description="The version that ran it.")
     exit_code: int | None = strawberry.field(description="Null unless the program exited.")
     signal: str | None = strawberry.field(
@@ -85,7 +100,9 @@ class Execution(Node):
         description="Limits that it was seen to reach and that did not end it. What a sandbox "
         "cannot see is not here: the one on Modal sees none."
     )
-    message: str | None = strawberry.field(description="What happened, when we failed.")
+    message: str | None = strawberry.field(
+        description="What happened, when we failed or tests took too long together."
+    )
     subject: str | None = strawberry.field(
         description="Who ran it, as their access token says; null for an API key."
     )
@@ -110,6 +127,8 @@ class Execution(Node):
             record=record,
             id=strawberry.ID(encode_id(record.id)),
             status=ExecutionStatus(record.status),
+            kind=ExecutionKind(record.kind),
+            verdict=None if record.verdict is None else TestVerdict(record.verdict),
             language_version=record.language_version,
             exit_code=outcome.exit_code,
             signal=outcome.signal,
@@ -155,10 +174,13 @@ class Execution(Node):
         return Limits.of(self.record.limits)
 
     @strawberry.field(
-        description="What it has used; null until it has ended, and when it could not be measured."
+        description="What it has used, all its tests together; null until it has ended, when it "
+        "could not be measured, and where it would tell of tests that are hidden from you."
     )
-    def usage(self) -> ResourceUsage | None:
+    def usage(self, info: Info) -> ResourceUsage | None:
         outcome = self.record.outcome
+        if self.record.hidden_tests and not info.context.caller.sees_hidden:
+            return None
         return ResourceUsage.of(outcome.usage) if outcome and outcome.usage else None
 
     @strawberry.field(
@@ -168,6 +190,17 @@ class Execution(Node):
         info.context.look_into(self.record)
         compilation = await info.context.compilations.load(self.record.id)
         return CompilePhase.of(compilation) if compilation else None
+
+    @strawberry.field(description="Its tests in their order; empty if it has none.")
+    async def tests(self, info: Info) -> list[TestResult]:
+        return await results_of(info, self.record)
+
+    @strawberry.field(description="Its tests counted; null if it has none.")
+    async def test_summary(self, info: Info) -> TestSummary | None:
+        if not self.record.tests:
+            return None
+        groups = await info.context.test_groups.load(self.record.id)
+        return TestSummary.of(self.record, groups, info.context.caller)
 
     @strawberry.field(description="The program's text.")
     async def source(self, info: Info) -> str:

@@ -41,6 +41,10 @@ class RateLimit:
 class Quota:
     executions_limit: int | None = strawberry.field(description="Executions; null: any number.")
     executions_used: int = strawberry.field(description="How many were accepted today.")
+    submissions_limit: int | None = strawberry.field(
+        description="Executions of the kind SUBMIT; null: any number."
+    )
+    submissions_used: int = strawberry.field(description="How many of these were accepted today.")
     cpu_seconds_limit: float | None = strawberry.field(description="CPU time; null: any.")
     cpu_seconds_used: float = strawberry.field(description="What those that ended have used.")
     reset_at: datetime = strawberry.field(description="When the next day begins in UTC.")
@@ -89,6 +93,8 @@ class Viewer:
         return Quota(
             executions_limit=shares.executions_a_day,
             executions_used=spent.executions,
+            submissions_limit=shares.submissions_a_day,
+            submissions_used=spent.submissions,
             cpu_seconds_limit=shares.cpu_seconds_a_day,
             cpu_seconds_used=round(spent.cpu_seconds, 3),
             reset_at=tomorrow,

@@ -38,6 +38,11 @@ class Caller:
     """The key that it came with, or that its token was made with."""
     expires_at: datetime | None = None
 
+    @property
+    def sees_hidden(self) -> bool:
+        """Whether it sees more of hidden tests than their verdicts."""
+        return self.role is not Role.CANDIDATE
+
     def may_see(self, execution: Execution) -> bool:
         """Whether an execution exists for this caller."""
         return execution.owner == self.owner and self.session_id in {None, execution.session_id}
@@ -84,6 +89,10 @@ class Shares:
 
     executions_a_day: int | None = None
     cpu_seconds_a_day: float | None = None
+    submissions_a_day: int | None = None
+    """Executions of the kind SUBMIT."""
+    submissions_of_session: int | None = None
+    """Likewise, in one session a day."""
     at_once_of_owner: int | None = None
     """Executions that have not ended."""
     at_once_of_subject: int | None = None
@@ -94,6 +103,7 @@ class Spent:
     """What an owner has had of a day, in UTC."""
 
     executions: int = 0
+    submissions: int = 0
     cpu_seconds: float = 0.0
 
 

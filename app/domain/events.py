@@ -3,6 +3,9 @@
 Events are numbered from 1 without a gap: QUEUED, RUNNING when it has begun, each piece of output,
 and the end. An execution that is handed back and runs again keeps the moment when it first began
 and has written nothing yet, so no number is ever given twice.
+
+An execution with tests has no output of its own: in its place stand the tests as they end. Who does
+not see hidden tests is told of them at the end, in their order, so the numbers are others for them.
 """
 
 from dataclasses import dataclass
@@ -10,6 +13,7 @@ from datetime import datetime
 from uuid import UUID
 
 from app.domain.execution import Execution, Output, Status
+from app.domain.results import CaseRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +46,17 @@ class Finished:
     execution: Execution
 
 
-Event = StatusChanged | OutputWritten | Finished
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseEnded:
+    """One of its tests has ended, and was not skipped."""
+
+    execution_id: UUID
+    sequence: int
+    at: datetime
+    test: CaseRun
+
+
+Event = StatusChanged | OutputWritten | CaseEnded | Finished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from app.domain.limits import GIB, Limits
+from app.domain.testing import Suite, Verdict
 
 
 class Status(StrEnum):
@@ -33,6 +34,13 @@ class Status(StrEnum):
 
 
 UNFINISHED = (Status.QUEUED, Status.RUNNING)
+
+
+class Kind(StrEnum):
+    """What an execution is for, in the eyes of who asked for it."""
+
+    RUN = "RUN"
+    SUBMIT = "SUBMIT"
 
 
 class TimeLimit(StrEnum):
@@ -175,6 +183,8 @@ class Program:
     """The path of the file that is started: one of `files`, or else where the source lies."""
     language_version: str | None = None
     """The version that is asked for: exactly, or by its beginning."""
+    suite: Suite | None = None
+    """The tests that it is run against, instead of once with its own input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +194,7 @@ class Submission:
     owner: str
     program: Program
     limits: Limits
+    kind: Kind = Kind.RUN
     subject: str | None = None
     """Who wants it, among the owner's people."""
     session_id: str | None = None
@@ -220,6 +231,13 @@ class Execution:
     metadata: Mapping[str, Any] | None = None
     interactive: bool = False
     origin_id: UUID | None = None
+    kind: Kind = Kind.RUN
+    tests: int = 0
+    """How many tests it has."""
+    hidden_tests: int = 0
+    """How many of these are hidden."""
+    verdict: Verdict | None = None
+    """What its tests say together, when it has ended."""
     outcome: Outcome | None = None
 
 

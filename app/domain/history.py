@@ -5,7 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from app.domain.execution import Execution, Status
+from app.domain.execution import Execution, Kind, Status
+from app.domain.testing import Verdict
 
 
 class Order(StrEnum):
@@ -21,6 +22,8 @@ class Filter:
 
     statuses: frozenset[Status] | None = None
     languages: frozenset[str] | None = None
+    kinds: frozenset[Kind] | None = None
+    verdicts: frozenset[Verdict] | None = None
     session_id: str | None = None
     label: str | None = None
     created_after: datetime | None = None
@@ -57,6 +60,7 @@ class Stats:
     total: int
     by_status: tuple[tuple[Status, int], ...]
     by_language: tuple[tuple[str, int], ...]
+    by_verdict: tuple[tuple[Verdict, int], ...]
     wall_time_p50: float | None
     wall_time_p95: float | None
     wall_time_p99: float | None

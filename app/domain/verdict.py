@@ -1,8 +1,19 @@
 """From facts to a verdict: the first rule that matches wins."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from app.domain.execution import Exit, KillReason, Outcome, Status, TimeLimit
+from app.domain.comparison import difference
+from app.domain.execution import (
+    Compilation,
+    Exit,
+    KillReason,
+    Outcome,
+    Status,
+    TimeLimit,
+    Usage,
+)
+from app.domain.testing import Case, Verdict
 
 NO_RESULT = "The sandbox gave no valid result; the program's own behaviour is not known."
 
@@ -50,6 +61,44 @@ def judge_compiler(end: Exit, *, program: str | None) -> Outcome:
     if program and not any(each.path == program and each.is_executable for each in product):
         return replace(outcome, status=Status.FAILED, message=NO_MAIN)
     return outcome
+
+
+def judge_case(case: Case, outcome: Outcome, stdout: bytes) -> tuple[Verdict, str]:
+    """Say what a test says, and where the output is not what was expected."""
+    if outcome.status is not Status.SUCCEEDED:
+        return Verdict.ERROR, ""
+    if case.expected is None:
+        return Verdict.PASSED, ""
+    where = difference(case.comparison, stdout, case.expected, case.tolerance)
+    return (Verdict.FAILED if where else Verdict.PASSED), where
+
+
+def judge_suite(
+    ended: Sequence[tuple[Verdict, Outcome]], compilation: Compilation | None
+) -> tuple[Outcome, Verdict]:
+    """Name the outcome of an execution whose tests were carried out, and what they say together."""
+    outcome = Outcome(
+        status=Status.SUCCEEDED,
+        usage=_together([each.usage for _, each in ended if each.usage]),
+        compilation=compilation,
+    )
+    if any(each.status is Status.INFRASTRUCTURE_ERROR for _, each in ended):
+        return outcome, Verdict.ERROR
+    is_passed = all(verdict is Verdict.PASSED for verdict, _ in ended)
+    return outcome, Verdict.PASSED if is_passed else Verdict.FAILED
+
+
+def _together(usages: Sequence[Usage]) -> Usage | None:
+    """Add up what programs have used, as if one had run after the other."""
+    if not usages:
+        return None
+    return Usage(
+        wall_time=sum(each.wall_time for each in usages),
+        cpu_time=sum(each.cpu_time for each in usages),
+        peak_memory=max(each.peak_memory for each in usages),
+        reserved_cores=max(each.reserved_cores for each in usages),
+        reserved_memory=max(each.reserved_memory for each in usages),
+    )
 
 
 def _status(end: Exit) -> Status:  # noqa: PLR0911 - one line per row of the table

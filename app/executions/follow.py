@@ -17,7 +17,7 @@ import anyio.lowlevel
 from app.domain.events import Event, Finished
 from app.domain.execution import UNFINISHED, Execution, Status
 from app.domain.history import Filter, Order, Window
-from app.executions.pages import Pages, Silence
+from app.executions.pages import Key, Pages, Silence
 from app.storage.errors import StorageError
 from app.storage.feed import changes_of, events_of
 from app.storage.store import Store
@@ -27,18 +27,18 @@ MOST_KNOWN = 1000  # executions of a session whose last status is remembered
 _RETRY_PAUSE = 0.5  # s between looks while the database is away
 
 
-async def follow(pages: Pages, owner: str, id: UUID, after: int) -> AsyncGenerator[Event, None]:
+async def follow(pages: Pages, key: Key, after: int) -> AsyncGenerator[Event, None]:
     """Yield the events after a number, until the end of the execution.
 
     Raises:
         NoSuchExecution: there is none, or it was deleted.
         StorageError: it cannot be looked for; once it was found, we wait for the database.
     """
-    with pages.feed.bell(events_of(id)) as bell:
+    with pages.feed.bell(events_of(key.id)) as bell:
         since, is_first = time.monotonic(), True
         while True:
             try:
-                found = await pages.next((owner, id), after, since=since, is_first=is_first)
+                found = await pages.next(key, after, since=since, is_first=is_first)
             except StorageError:
                 if is_first:
                     raise

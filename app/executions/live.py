@@ -1,10 +1,11 @@
 """One execution from its acceptance to its stored end."""
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 import anyio
@@ -14,12 +15,15 @@ from app.domain.errors import NoSandbox
 from app.domain.execution import Exit, KillReason, Outcome, Output, Status
 from app.domain.language import Language
 from app.domain.ports import Executor, Placement
+from app.domain.results import CaseResult
+from app.domain.testing import Suite, Verdict
 from app.domain.verdict import judge
 from app.executions.batch import Batch
 from app.executions.compiling import Scope, Workshop
 from app.executions.figures import Figures
 from app.executions.keyboard import Keyboard
-from app.executions.run import Workplace, run_program
+from app.executions.run import Input, Prepared, Workplace, prepare, run_prepared
+from app.executions.testing import Examination, SpareSlots
 from app.storage.errors import StorageError
 from app.storage.feed import cancels_of
 from app.storage.store import Adopted, Hold, LogEntry, Store, Work
@@ -62,6 +66,8 @@ class Means:
     holder: str
     idle: float
     """Seconds that an interactive program may wait for input."""
+    tests_time: float
+    """Seconds that all tests of an execution may take together, by the clock."""
     figures: Figures = field(default_factory=Figures)
     closing: anyio.Event = field(default_factory=anyio.Event)
     """Set when the server is about to stop."""
@@ -71,19 +77,25 @@ class Live:
     """An execution that runs and that this process looks after."""
 
     def __init__(
-        self, work: Work, language: Language, means: Means, adopted: Adopted | None = None
+        self,
+        work: Work,
+        language: Language,
+        means: Means,
+        slots: SpareSlots,
+        adopted: Adopted | None = None,
     ) -> None:
         self.execution = work.execution
         self.hold = Hold(id=self.id, holder=means.holder, attempt=work.execution.attempt)
         self.done = anyio.Event()
         """Set when its end is stored and no process of it is left."""
         self._program, self._language, self._means = work.program, language, means
-        self._adopted = adopted
+        self._slots, self._adopted = slots, adopted
         self._batch = Batch(self._write, first=adopted.next_seq if adopted else 1)
         self._scope = anyio.CancelScope()
         self._has_written = False
         self._end_by: KillReason | None = None
         self._is_lost = False
+        self._verdict: Verdict | None = None
         self._keyboard: Keyboard | None = None
         if self.execution.interactive:
             self._keyboard = Keyboard(means.store, self.id, means.holder, means.idle)
@@ -129,13 +141,13 @@ class Live:
     async def _outcome(self) -> Outcome:
         try:
             with self._scope:
-                return judge(await self._run())
+                return await self._run()
         except Exception as error:
             if _has(error, LeaseLostError):
                 raise LeaseLostError from error
             if _has(error, EndUnknownError):
                 return LOST
-            has_begun = not _has(error, NoSandbox)
+            has_begun = self._has_written or not _has(error, NoSandbox)
             if has_begun:
                 log.exception("execution failed", extra={"id": self.id})
             else:
@@ -146,7 +158,7 @@ class Live:
             raise LeaseLostError
         return _STOPPED if self._end_by is None else judge(Exit(kill_reason=self._end_by))
 
-    async def _run(self) -> Exit:
+    async def _run(self) -> Outcome:
         async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
             tasks.start_soon(self._batch.flush_regularly)
             tasks.start_soon(self._heed_wishes)
@@ -154,25 +166,41 @@ class Live:
             if self._keyboard:
                 tasks.start_soon(self._end_when_idle, self._keyboard)
                 typed = await stack.enter_async_context(aclosing(self._keyboard.pieces()))
-            end = await (self._reattach(self._adopted) if self._adopted else self._start(typed))
+            outcome = await self._carry_out(typed)
             tasks.cancel_scope.cancel()
-        return end
+        return outcome
 
-    async def _start(self, typed: AsyncIterator[bytes] | None) -> Exit:
-        return await run_program(
-            Workplace(
-                executor=self._means.executor,
-                workshop=self._means.workshop,
-                scope=self._scope_of_products(),
-                version=self.execution.language_version,
-            ),
-            self._language,
-            self._program,
-            self.execution.limits,
-            self._emit,
-            self._place,
-            typed,
+    async def _carry_out(self, typed: AsyncIterator[bytes] | None) -> Outcome:
+        if self._adopted:
+            return judge(await self._reattach(self._adopted))
+        place = Workplace(
+            executor=self._means.executor,
+            workshop=self._means.workshop,
+            scope=self._scope_of_products(),
+            version=self.execution.language_version,
         )
+        prepared = await prepare(place, self._language, self._program)
+        if prepared.is_ready and (suite := self._program.suite):
+            return await self._examine(place, prepared, suite)
+        given = Input(stdin=self._program.stdin, args=self._program.args, typed=typed)
+        limits = self.execution.limits
+        return judge(await run_prepared(place, prepared, given, limits, self._emit, self._place))
+
+    async def _examine(self, place: Workplace, prepared: Prepared, suite: Suite) -> Outcome:
+        is_first = self.hold.attempt == 1
+        examination = Examination(
+            place=place,
+            prepared=prepared,
+            program=self._program,
+            suite=suite,
+            slots=self._slots,
+            record=self._record,
+            done=() if is_first else await self._means.store.ended_tests(self.id),
+        )
+        outcome = _too_slow(self._means.tests_time)
+        with anyio.move_on_after(self._means.tests_time):
+            outcome, self._verdict = await examination()
+        return outcome
 
     def _scope_of_products(self) -> Scope:
         # A person knows one session, and must not learn from a hit what others have compiled.
@@ -222,9 +250,16 @@ class Live:
             raise LeaseLostError
 
     async def _write(self, entries: Sequence[LogEntry]) -> None:
+        await self._store(partial(self._means.store.append, self.hold, entries))
+
+    async def _record(self, results: Sequence[CaseResult]) -> None:
+        self._has_written = True
+        await self._store(partial(self._means.store.record, self.hold, results))
+
+    async def _store(self, write: Callable[[], Awaitable[bool]]) -> None:
         while True:
             try:
-                if not await self._means.store.append(self.hold, entries):
+                if not await write():
                     raise LeaseLostError
             except StorageError as error:
                 # The program waits as well, when it writes more than we hold.
@@ -252,7 +287,11 @@ class Live:
         # Not before it began, whatever another host's clock says.
         at = max(datetime.now(UTC), self.execution.started_at or self.execution.created_at)
         self.execution = replace(
-            self.execution, status=outcome.status, outcome=outcome, finished_at=at
+            self.execution,
+            status=outcome.status,
+            outcome=outcome,
+            finished_at=at,
+            verdict=(self._verdict or Verdict.ERROR) if self.execution.tests else None,
         )
         while True:
             try:
@@ -270,13 +309,15 @@ class Live:
     async def _store_end(self, outcome: Outcome, at: datetime, entries: Sequence[LogEntry]) -> None:
         store = self._means.store
         try:
-            is_ours = await store.finish(self.hold, outcome, at=at, entries=entries)
+            is_ours = await store.finish(
+                self.hold, outcome, at=at, entries=entries, verdict=self._verdict
+            )
         except StorageError:
             raise
         except Exception:
             # Better an end without its last output than none: nobody else would end this row.
             log.exception("last output not stored", extra={"id": self.id})
-            is_ours = await store.finish(self.hold, outcome, at=at)
+            is_ours = await store.finish(self.hold, outcome, at=at, verdict=self._verdict)
         if not is_ours:
             raise LeaseLostError
 
@@ -287,6 +328,11 @@ class Live:
         except StorageError:
             return
         self.execution = found.get(self.id, self.execution)
+
+
+def _too_slow(seconds: float) -> Outcome:
+    message = f"All tests together may take {seconds:g} s; the rest was not run."
+    return replace(judge(Exit(kill_reason=KillReason.WALL_TIME)), message=message)
 
 
 def _failed(id: UUID) -> Outcome:

@@ -11,11 +11,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 from app.domain.errors import IdempotencyConflict, Rejected
-from app.domain.execution import Execution, Submission
+from app.domain.execution import Execution, Kind, Submission
 from app.storage.store import Earlier, Store, Wish
 
 REMEMBERED = timedelta(hours=24)
 _NO_PART = ("owner", "subject", "idempotency_key", "key_scope")
+_UNSAID = (None, Kind.RUN)
 _BETWEEN = "\x1f"  # no session of a token has it: no two scopes make the same key
 
 
@@ -78,7 +79,7 @@ def the_same(earlier: Earlier, submission: Submission) -> Execution:
 
 def _said(fields: list[tuple[str, object]]) -> dict[str, object]:
     """Leave out what was left out: who does not know a field yet agrees with who does."""
-    return {name: value for name, value in fields if name not in _NO_PART and value is not None}
+    return {name: value for name, value in fields if name not in _NO_PART and value not in _UNSAID}
 
 
 def _plain(value: object) -> str:

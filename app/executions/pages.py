@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -31,7 +32,13 @@ READERS = 2  # at one time, of the database's four on SQLite and ten on PostgreS
 _EVENT_SIZE = 1024  # bytes, beside what a program wrote
 _MOST_TAILS = 1000  # executions of which it is known where they stand
 
-Key = tuple[str, UUID]
+
+class Key(NamedTuple):
+    """Whose events, and in whose eyes."""
+
+    owner: str
+    id: UUID
+    sees_hidden: bool = True
 
 
 class Silence(Enum):
@@ -56,7 +63,7 @@ class Pages:
     def __init__(self, store: Store, most: int = MOST_KEPT) -> None:
         self.feed = store.feed
         self._store, self._most = store, most
-        self._events: OrderedDict[tuple[str, UUID, int], tuple[float, Event]] = OrderedDict()
+        self._events: OrderedDict[tuple[Key, int], tuple[float, Event]] = OrderedDict()
         self._size = 0
         self._tails: OrderedDict[Key, _Tail] = OrderedDict()
         self._turns: WeakValueDictionary[Key, anyio.Lock] = WeakValueDictionary()
@@ -68,7 +75,7 @@ class Pages:
         """Return what follows an event.
 
         Args:
-            key: whose execution, and which.
+            key: whose execution, which, and in whose eyes.
             after: the number of the event.
             since: the moment of the last ring; what is said of the end must be newer.
             is_first: whether it was not asked for before, so that it must still be there.
@@ -85,7 +92,7 @@ class Pages:
             return await self._read(key, after) if known is None else known
 
     def _known(self, key: Key, after: int, since: float, oldest: float) -> Event | Silence | None:
-        place = (*key, after + 1)
+        place = (key, after + 1)
         if (kept := self._events.get(place)) and kept[0] > oldest:
             self._events.move_to_end(place)
             return kept[1]
@@ -93,10 +100,11 @@ class Pages:
         return tail.silence if tail and tail.began > since and tail.number == after else None
 
     async def _read(self, key: Key, after: int) -> Event | Silence:
-        owner, id = key
         async with self._readers:
             began = time.monotonic()
-            page = await self._store.events(owner, id, after=after, limit=PAGE)
+            page = await self._store.events(
+                key.owner, key.id, after=after, limit=PAGE, sees_hidden=key.sees_hidden
+            )
         if page is None:
             raise NoSuchExecution
         self._keep(key, after, began, page)
@@ -105,7 +113,7 @@ class Pages:
 
     def _keep(self, key: Key, after: int, began: float, page: EventPage) -> None:
         for event in page.events:
-            place = (*key, event.sequence)
+            place = (key, event.sequence)
             self._forget(place)
             self._events[place] = began, event
             self._size += _size(event)
@@ -119,7 +127,7 @@ class Pages:
         while len(self._tails) > _MOST_TAILS:
             self._tails.popitem(last=False)
 
-    def _forget(self, place: tuple[str, UUID, int]) -> None:
+    def _forget(self, place: tuple[Key, int]) -> None:
         if kept := self._events.pop(place, None):
             self._size -= _size(kept[1])
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.domain.errors import InvalidInput, LimitTooHigh, Problem
-from app.domain.execution import Program, Submission
+from app.domain.execution import File, Program, Submission
 from app.domain.language import Language
 from app.domain.limits import (
     DEFAULT_LIMITS,
@@ -34,6 +34,9 @@ class Rules:
     args_size: int = 64 * KIB
     files: int = 20
     files_size: int = 2 * MIB
+    tests: int = 1000
+    tests_size: int = 8 * MIB
+    """What all tests read and expect, together."""
     metadata: int = 16 * KIB
     metadata_depth: int = 8
     text_length: int = 200
@@ -57,12 +60,10 @@ class Rules:
     def problems(self, submission: Submission) -> Iterator[Problem]:
         """Name everything that is wrong with a submission, for its caller to mend at once."""
         yield from self._program_problems(submission.program)
-        source_size = len(submission.program.source.encode(errors="replace"))
-        source_size += sum(len(each.data) for each in submission.program.files)
         maximums = self.maximums_for(interactive=submission.interactive)
-        yield from self._limit_problems(submission.limits, maximums, source_size)
+        yield from self.limit_problems(submission.limits, maximums, submission.program)
         for name in ("session_id", "label", "idempotency_key"):
-            yield from _text_problems((name,), getattr(submission, name), self.text_length)
+            yield from text_problems((name,), getattr(submission, name), self.text_length)
         if submission.metadata is not None:
             yield from self._metadata_problems(submission.metadata)
 
@@ -73,19 +74,25 @@ class Rules:
         else:
             yield from _size_problems(("source",), len(program.source.encode()), self.source)
         yield from self._version_problems(program.language_version)
-        yield from _size_problems(("stdin",), len(program.stdin), self.stdin)
-        yield from self._argument_problems(program.args)
-        if len(program.files) > self.files:
-            message = f"`files` may have at most {self.files} items, not {len(program.files)}."
+        yield from self.input_problems(program.stdin, program.args, program.files)
+
+    def input_problems(
+        self, stdin: bytes, args: tuple[str, ...], files: tuple[File, ...]
+    ) -> Iterator[Problem]:
+        """Name what is wrong with what a program is given."""
+        yield from _size_problems(("stdin",), len(stdin), self.stdin)
+        yield from self._argument_problems(args)
+        if len(files) > self.files:
+            message = f"`files` may have at most {self.files} items, not {len(files)}."
             yield InvalidInput(path=("files",), message=message)
-        size = sum(len(each.data) for each in program.files)
+        size = sum(len(each.data) for each in files)
         yield from _size_problems(("files",), size, self.files_size)
 
     def _version_problems(self, version: str | None) -> Iterator[Problem]:
         if version == "":
             message = "`languageVersion` must not be empty; leave it out for the usual one."
             yield InvalidInput(path=("language_version",), message=message)
-        yield from _text_problems(("language_version",), version, self.text_length)
+        yield from text_problems(("language_version",), version, self.text_length)
 
     def _argument_problems(self, args: tuple[str, ...]) -> Iterator[Problem]:
         if len(args) > self.args:
@@ -95,11 +102,14 @@ class Rules:
         size = sum(len(arg.encode(errors="replace")) for arg in args)
         yield from _size_problems(("args",), size, self.args_size)
         for position, arg in enumerate(args):
-            yield from _text_problems(("args", str(position)), arg, None)
+            yield from text_problems(("args", str(position)), arg, None)
 
-    def _limit_problems(
-        self, limits: Limits, maximums: Limits, source_size: int
+    def limit_problems(
+        self, limits: Limits, maximums: Limits, program: Program
     ) -> Iterator[Problem]:
+        """Name what is wrong with the limits of a program."""
+        source_size = len(program.source.encode(errors="replace"))
+        source_size += sum(len(each.data) for each in program.files)
         for name in limits.not_positive():
             message = f"{_spoken(name)} must be greater than zero."
             yield InvalidInput(path=("limits", name), message=message)
@@ -139,9 +149,8 @@ def is_encodable(text: str) -> bool:
     return True
 
 
-def _text_problems(
-    path: tuple[str, ...], text: str | None, length: int | None
-) -> Iterator[Problem]:
+def text_problems(path: tuple[str, ...], text: str | None, length: int | None) -> Iterator[Problem]:
+    """Name what is wrong with a text, which has a length in characters at most."""
     if text is None:
         return
     if not is_encodable(text) or "\0" in text:

@@ -1,6 +1,6 @@
 """One program through its phases: files in, compile, run. Written once for all executors."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 
 from app.domain.execution import Compilation, Exit, File, Program, Status
@@ -22,37 +22,77 @@ class Workplace:
     """Of the language, exactly; None is the usual one."""
 
 
-async def run_program(  # noqa: PLR0913 - all that a run is
-    place: Workplace,
-    language: Language,
-    program: Program,
-    limits: Limits,
-    emit: Emit,
-    placed: Placed,
-    typed: AsyncIterator[bytes] | None = None,
-) -> Exit:
-    """Compile a program if its language asks for that, run it and return the facts of its end.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A program that can be started, or the outcome of its compiler."""
+
+    language: Language
+    sources: Sources
+    files: Mapping[str, bytes]
+    compilation: Compilation | None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is something to start."""
+        return not self.compilation or self.compilation.outcome.status is Status.SUCCEEDED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """What a program is given when it is started."""
+
+    stdin: bytes = b""
+    args: tuple[str, ...] = ()
+    files: tuple[File, ...] = ()
+    """Beside its own."""
+    typed: AsyncIterator[bytes] | None = None
+
+
+async def prepare(place: Workplace, language: Language, program: Program) -> Prepared:
+    """Lay a program out, and compile it if its language asks for that.
 
     Raises:
-        ExecutorError: a sandbox gave no valid result; it may come in an `ExceptionGroup`.
+        ExecutorError: a sandbox gave no valid result.
     """
     laid_out = layout(language, program)
-    sources, files = laid_out.sources, laid_out.files
-    compilation, product = await _compile(place, language, sources, files)
-    if compilation and compilation.outcome.status is not Status.SUCCEEDED:
-        return Exit(compilation=compilation)
-    unbuffered = {} if typed is None else language.unbuffered
+    compilation, product = await _compile(place, language, laid_out.sources, laid_out.files)
+    return Prepared(
+        language=language,
+        sources=laid_out.sources,
+        files=laid_out.files | {each.path: each.data for each in product},
+        compilation=compilation,
+    )
+
+
+async def run_prepared(  # noqa: PLR0913 - all that a run is
+    place: Workplace,
+    prepared: Prepared,
+    given: Input,
+    limits: Limits,
+    emit: Emit,
+    placed: Placed | None = None,
+) -> Exit:
+    """Run a program in a sandbox of its own and return the facts of its end.
+
+    What could not be compiled is not run: its compiler's end is all there is to tell.
+
+    Raises:
+        ExecutorError: the sandbox gave no valid result; it may come in an `ExceptionGroup`.
+    """
+    if not prepared.is_ready:
+        return Exit(compilation=prepared.compilation)
+    language, sources, version = prepared.language, prepared.sources, place.version
+    unbuffered = {} if given.typed is None else language.unbuffered
     command = Command(
-        arguments=(*language.run(sources, limits), *program.args),
+        arguments=(*language.run(sources, limits), *given.args),
         environment={**language.environment(limits), **unbuffered},
         executable=PRODUCT if language.runs_product else None,
-        stdin=program.stdin,
-        typed=typed,
+        stdin=given.stdin,
+        typed=given.typed,
     )
-    version = place.version
     async with place.executor.sandbox(language, limits, placed, version=version) as sandbox:
-        await sandbox.write(files | {each.path: each.data for each in product})
-        return replace(await sandbox.run(command, emit), compilation=compilation)
+        await sandbox.write({**prepared.files, **{each.path: each.data for each in given.files}})
+        return replace(await sandbox.run(command, emit), compilation=prepared.compilation)
 
 
 async def _compile(

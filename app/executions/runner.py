@@ -63,6 +63,12 @@ class Runner:
         somebody_waits = self._may_be_more or self._bell.is_rung
         return not somebody_waits and self.slots.take(1) == 1
 
+    def give_back(self) -> None:
+        """Give back a slot in which nothing has begun, or a part of something has ended."""
+        self.slots.give_back(1)
+        if self._may_be_more:
+            self._bell.ring("")
+
     async def start_now(
         self,
         execution: Execution,
@@ -166,7 +172,8 @@ class Runner:
         return Claimer(holder=self._means.holder, executor=executor.name, runs=runs)
 
     def _new(self, work: Work, adopted: Adopted | None = None) -> Live:
-        return Live(work, self._languages[work.execution.language], self._means, adopted)
+        language = self._languages[work.execution.language]
+        return Live(work, language, self._means, self, adopted)
 
     def _enter(self, live: Live) -> Leave:
         self._live[live.id] = live

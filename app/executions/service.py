@@ -32,11 +32,12 @@ from app.executions.follow import follow, follow_session, until_ended
 from app.executions.holder import own_name
 from app.executions.live import CANCELLED, NO_SANDBOX, Means
 from app.executions.once import TakenError, find_earlier, the_same, wish_of
-from app.executions.pages import Pages
+from app.executions.pages import Key, Pages
 from app.executions.recovery import House
 from app.executions.rules import Rules
 from app.executions.runner import Runner
 from app.executions.slots import Occupancy, Slots
+from app.executions.suites import suite_problems
 from app.storage.store import Bounds, Earlier, Store
 from app.storage.usage import Bound, NoShareError
 
@@ -93,6 +94,7 @@ class ExecutionService:
         wrong = [
             *self.rules.problems(submission),
             *file_problems(language, submission.program),
+            *suite_problems(self.rules, language, submission),
         ]
         missing = self._language_problems(submission)
         if wrong:
@@ -149,13 +151,15 @@ class ExecutionService:
             self.figures.ended(found)
         return found and await self.wait(found, _CANCEL_PATIENCE)
 
-    def follow(self, owner: str, id: UUID, after: int = 0) -> AsyncGenerator[Event, None]:
+    def follow(
+        self, owner: str, id: UUID, after: int = 0, *, sees_hidden: bool = True
+    ) -> AsyncGenerator[Event, None]:
         """Yield the events of an execution after a number, until its end.
 
         Raises:
             NoSuchExecution: there is none, or it was deleted meanwhile.
         """
-        return follow(self._pages, owner, id, after)
+        return follow(self._pages, Key(owner, id, sees_hidden), after)
 
     def follow_session(self, owner: str, session_id: str) -> AsyncGenerator[Execution, None]:
         """Yield the unfinished executions of a session, and then each that is new or changes."""
@@ -262,6 +266,9 @@ class ExecutionService:
             executor=self.executor.name,
             attempt=1,
             created_at=datetime.now(UTC),
+            kind=submission.kind,
+            tests=len(program.suite.cases) if program.suite else 0,
+            hidden_tests=program.suite.hidden if program.suite else 0,
             subject=submission.subject,
             session_id=submission.session_id,
             label=submission.label,
@@ -310,11 +317,19 @@ async def open_service(  # noqa: PLR0913 - as above
     slots: Slots | None,
     drain: float,
     idle: float,
+    tests_time: float,
     workshop: Workshop,
 ) -> AsyncIterator[ExecutionService]:
     """Recover what dead processes left, serve, and drain in the end; without slots, run nothing."""
     holder = await anyio.to_thread.run_sync(own_name)
-    means = Means(store=store, executor=executor, workshop=workshop, holder=holder, idle=idle)
+    means = Means(
+        store=store,
+        executor=executor,
+        workshop=workshop,
+        holder=holder,
+        idle=idle,
+        tests_time=tests_time,
+    )
     async with anyio.create_task_group() as tasks:
         runner = Runner(means, languages, slots, tasks) if slots else None
         house = House(store, holder, runner, means.figures)

@@ -33,6 +33,7 @@ class UsageRow(Base):
     owner: Mapped[str] = mapped_column(primary_key=True)
     day: Mapped[date] = mapped_column(primary_key=True)
     executions: Mapped[int]
+    submissions: Mapped[int]
     cpu_seconds: Mapped[float]
 
 

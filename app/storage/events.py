@@ -10,10 +10,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from app.domain.events import Event, EventPage, Finished, OutputWritten, StatusChanged
+from app.domain.events import CaseEnded, Event, EventPage, Finished, OutputWritten, StatusChanged
 from app.domain.execution import Execution, Output, Status, Stream
 from app.domain.limits import MIB
-from app.storage import reads
+from app.storage import reads, testing
 from app.storage.mapping import execution_of
 from app.storage.rows import EXECUTIONS, OUTPUT
 
@@ -46,15 +46,18 @@ _THIS = reads.EXECUTION.add_columns(_LAST.scalar_subquery().label("last")).where
 )
 
 
-def page(connection: Connection, owner: str, id: UUID, after: int, limit: int) -> EventPage | None:
+def page(  # noqa: PLR0913 - whose, which, and what of it
+    connection: Connection, owner: str, id: UUID, after: int, limit: int, *, sees_hidden: bool
+) -> EventPage | None:
     """Return what follows an event, or None when there is no such execution."""
     row = connection.execute(_THIS, {"owner": owner, "id": id}).first()
     if row is None:
         return None
     execution = execution_of(row)
-    total = _total(execution, row.last)
-    found = [event for event in _beginning(execution) if event.sequence > after]
-    if row.last + RUNNING > after:
+    tests = _tests(connection, execution, sees_hidden=sees_hidden) if execution.tests else []
+    total = _total(execution, len(tests) or row.last)
+    found = [event for event in (*_beginning(execution), *tests) if event.sequence > after]
+    if not execution.tests and row.last + RUNNING > after:
         found += _log(connection, id, max(after - RUNNING, 0), limit)
     if (end := _end(execution, total)) and after < total == _number(found, after) + 1:
         found.append(end)
@@ -83,6 +86,27 @@ def _beginning(execution: Execution) -> Iterator[Event]:
     for number, (status, at) in enumerate(moments, start=QUEUED):
         if at is not None:
             yield StatusChanged(execution_id=execution.id, sequence=number, at=at, status=status)
+
+
+def _tests(connection: Connection, execution: Execution, *, sees_hidden: bool) -> list[Event]:
+    """Return the tests that have ended, as far as they are shown."""
+    is_over, ended = execution.status.is_final, testing.ended if sees_hidden else testing.shown
+    found = [
+        each
+        for each in ended(connection, execution.id)
+        if sees_hidden or is_over or not each.is_hidden
+    ]
+    # That one was judged is no secret in the end, but when it was remains one.
+    hidden_at = None if sees_hidden else execution.finished_at
+    return [
+        CaseEnded(
+            execution_id=execution.id,
+            sequence=number,
+            at=(each.is_hidden and hidden_at) or each.ended_at or execution.created_at,
+            test=each,
+        )
+        for number, each in enumerate(found, start=RUNNING + 1)
+    ]
 
 
 def _log(connection: Connection, id: UUID, after: int, limit: int) -> Iterator[Event]:

@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from app.domain.execution import Execution, Outcome, Program, Status, Stream
 from app.domain.ports import Placement
-from app.storage import reads
+from app.storage import reads, testing
 from app.storage.clock import from_now
 from app.storage.feed import QUEUE
 from app.storage.mapping import Hold, Lease, execution_of, outcome_values, plain, program_of
@@ -210,6 +210,7 @@ def recover(  # noqa: PLR0913 - whose, who inherits, and what is known
             values = {"ids": ids[fate], **outcome_values(outcome, heir.at)}
             ended = connection.execute(_END, values).all()
             changed(ended, note)
+            testing.settle(connection, ended, None, heir.at)
             if counts:
                 spend(connection, ended, outcome, heir.at)
     if ids[_Fate.ADOPTED]:

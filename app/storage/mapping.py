@@ -13,6 +13,7 @@ from app.domain.execution import (
     Compilation,
     Execution,
     File,
+    Kind,
     LimitHit,
     Outcome,
     Output,
@@ -24,6 +25,7 @@ from app.domain.execution import (
     Usage,
 )
 from app.domain.limits import DEFAULT_LIMITS, Limits
+from app.domain.testing import Verdict
 
 Values = dict[str, Any]
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
@@ -71,18 +73,23 @@ def execution_values(execution: Execution, program: Program) -> Values:
         "interactive": execution.interactive,
         "created_at": execution.created_at,
         "started_at": execution.started_at,
+        "kind": execution.kind.value,
+        "verdict": None,
+        "tests": execution.tests,
+        "hidden_tests": execution.hidden_tests,
+        "stops_on_failure": bool(program.suite and program.suite.stops_on_failure),
         "subject": execution.subject,
         "session_id": execution.session_id,
         "label": execution.label,
         "origin_id": execution.origin_id,
-        "limits": _stored(_LIMITS, execution.limits),
+        "limits": limits_values(execution.limits),
         "metadata": None if execution.metadata is None else dict(execution.metadata),
         "args": list(program.args),
         "stdin": program.stdin,
         "source": program.source.encode(),
         "entry_point": program.entry_point,
         "wanted_version": program.language_version,
-        "files": [[each.path, b64encode(each.data).decode()] for each in program.files],
+        "files": files_values(program.files),
         "cancel_requested": False,
     }
 
@@ -91,7 +98,7 @@ def outcome_values(outcome: Outcome, at: datetime) -> Values:
     """Return the columns that an end changes; the turn and the lease go with it."""
     return {
         "status": outcome.status.value,
-        "outcome": _details(outcome),
+        "outcome": outcome_details(outcome),
         "compilation": outcome.compilation and _compiled(outcome.compilation),
         "wall_time": outcome.usage and outcome.usage.wall_time,
         "finished_at": at,
@@ -131,12 +138,16 @@ def execution_of(row: AnyRow) -> Execution:
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        kind=Kind(row.kind),
+        verdict=None if row.verdict is None else Verdict(row.verdict),
+        tests=row.tests,
+        hidden_tests=row.hidden_tests,
         subject=row.subject,
         session_id=row.session_id,
         label=row.label,
         origin_id=None if row.origin_id is None else plain(row.origin_id),
         metadata=row.metadata,
-        outcome=None if row.outcome is None else _outcome(status, row.outcome),
+        outcome=None if row.outcome is None else outcome_of(status, row.outcome),
     )
 
 
@@ -147,7 +158,7 @@ def program_of(row: AnyRow) -> Program:
         source=row.source.decode(),
         stdin=row.stdin,
         args=tuple(row.args),
-        files=tuple(File(path=path, data=b64decode(text)) for path, text in row.files),
+        files=files_of(row.files),
         entry_point=row.entry_point,
         language_version=row.wanted_version,
     )
@@ -158,7 +169,7 @@ def compilation_of(row: AnyRow) -> Compilation | None:
     if (stored := row.compilation) is None:
         return None
     return Compilation(
-        outcome=_outcome(Status(stored["status"]), stored["outcome"]),
+        outcome=outcome_of(Status(stored["status"]), stored["outcome"]),
         stdout=stored["stdout"].encode(),
         stderr=stored["stderr"].encode(),
         is_cached=stored["is_cached"],
@@ -186,7 +197,22 @@ def limits_of(stored: Mapping[str, Any]) -> Limits:
     return Limits(**{**_DEFAULTS, **_known(_LIMITS, stored)})
 
 
-def _details(outcome: Outcome) -> Values:
+def limits_values(limits: Limits) -> Values:
+    """Return limits as they are stored."""
+    return _stored(_LIMITS, limits)
+
+
+def files_values(files: Iterable[File]) -> list[list[str]]:
+    """Return files as they are stored."""
+    return [[each.path, b64encode(each.data).decode()] for each in files]
+
+
+def files_of(stored: Iterable[list[str]]) -> tuple[File, ...]:
+    """Return files that were stored."""
+    return tuple(File(path=path, data=b64decode(text)) for path, text in stored)
+
+
+def outcome_details(outcome: Outcome) -> Values:
     """Return what an outcome says beyond its status; what is not there is left out."""
     details = {
         "exit_code": outcome.exit_code,
@@ -204,14 +230,15 @@ def _compiled(compilation: Compilation) -> Values:
     # As text: nobody needs the bytes of a compiler's messages.
     return {
         "status": compilation.outcome.status.value,
-        "outcome": _details(compilation.outcome),
+        "outcome": outcome_details(compilation.outcome),
         "stdout": compilation.stdout.decode(errors="replace"),
         "stderr": compilation.stderr.decode(errors="replace"),
         "is_cached": compilation.is_cached,
     }
 
 
-def _outcome(status: Status, details: Mapping[str, Any]) -> Outcome:
+def outcome_of(status: Status, details: Mapping[str, Any]) -> Outcome:
+    """Return the outcome of a status and what was stored beyond it."""
     time_limit, usage = details.get("time_limit"), details.get("usage")
     return Outcome(
         status=status,

@@ -39,10 +39,12 @@ from sqlalchemy import (
 from app.domain.execution import Execution, Outcome, Program, Status
 from app.domain.language import beginnings
 from app.domain.ports import Support
-from app.storage import reads
+from app.domain.testing import Suite
+from app.storage import reads, testing
 from app.storage.clock import from_now
 from app.storage.feed import QUEUE, cancels_of
 from app.storage.mapping import (
+    AnyRow,
     execution_of,
     execution_values,
     outcome_values,
@@ -129,7 +131,7 @@ _LOCK = (
     .with_for_update(key_share=True)
 )
 _OWNED = _THIS.where(_C.owner == bindparam("of"))
-_CANCEL_QUEUED = _OWNED.where(_WAITS).returning(*CHANGED)
+_CANCEL_QUEUED = _OWNED.where(_WAITS).returning(*CHANGED, _C.tests)
 _ASK_TO_CANCEL = _OWNED.where(_HELD).values(cancel_requested=true()).returning(_C.id)
 
 
@@ -196,6 +198,8 @@ def enqueue(
     head_start = HEAD_START if execution.interactive else timedelta()
     values = execution_values(execution, program)
     connection.execute(_INSERT, values | {"turn_at": execution.created_at - head_start})
+    if program.suite:
+        testing.add(connection, execution.id, program.suite)
     announce(execution, note)
     note(QUEUE)
     return True
@@ -214,7 +218,10 @@ def claim(  # noqa: PLR0913 - what is wanted, by whom, and how many
     if len(rows) < wanted and (waiting := length(connection).length) > wanted + SPARE:
         # Others are taking all that we have looked at; there is more behind.
         rows = _take(connection, by, wanted, waiting)
-    taken = tuple(_begun(execution_of(row), program_of(row), by, at) for row in rows)
+    suites = testing.suites(
+        connection, {plain(row.id): row.stops_on_failure for row in rows if row.tests}
+    )
+    taken = tuple(_begun(row, suites.get(plain(row.id)), by, at) for row in rows)
     if taken:
         connection.execute(
             _BEGIN, [_begun_values(work.execution, by, lease_time) for work in taken]
@@ -229,7 +236,8 @@ def _take(connection: Connection, by: Claimer, wanted: int, looked_at: int) -> S
     return connection.execute(_TAKE, able | {"wanted": wanted, "looked_at": looked_at}).all()
 
 
-def _begun(execution: Execution, program: Program, by: Claimer, at: datetime) -> Work:
+def _begun(row: AnyRow, suite: Suite | None, by: Claimer, at: datetime) -> Work:
+    execution, program = execution_of(row), replace(program_of(row), suite=suite)
     running = replace(
         execution,
         status=Status.RUNNING,
@@ -260,7 +268,9 @@ def cancel(  # noqa: PLR0913 - whose, which, and what is made of it
     # Locked, or it might go from waiting to running, or back, between two questions.
     connection.execute(_LOCK, this)
     ended = connection.execute(_CANCEL_QUEUED, this | outcome_values(outcome, at)).first()
-    if ended is None and connection.execute(_ASK_TO_CANCEL, this).first():
+    if ended is not None:
+        testing.settle(connection, [ended], None, at)
+    elif connection.execute(_ASK_TO_CANCEL, this).first():
         note(cancels_of(id))
     execution = reads.executions(connection, owner, [id]).get(id)
     if ended is not None and execution is not None:

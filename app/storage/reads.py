@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, fal
 
 from app.domain.execution import Compilation, Execution, Program, Status
 from app.domain.history import Filter, Order, Page, Stats, Window
+from app.domain.testing import Verdict
 from app.storage.mapping import compilation_of, execution_of, plain, program_of
 from app.storage.rows import ExecutionRow
 
@@ -32,6 +33,10 @@ EXECUTION = select(
     ExecutionRow.created_at,
     ExecutionRow.started_at,
     ExecutionRow.finished_at,
+    ExecutionRow.kind,
+    ExecutionRow.verdict,
+    ExecutionRow.tests,
+    ExecutionRow.hidden_tests,
     ExecutionRow.subject,
     ExecutionRow.session_id,
     ExecutionRow.label,
@@ -50,6 +55,7 @@ PROGRAM = (
     ExecutionRow.args,
     ExecutionRow.entry_point,
     ExecutionRow.wanted_version,
+    ExecutionRow.stops_on_failure,
     ExecutionRow.files,
 )
 _NAMED_PROGRAMS = select(ExecutionRow.id, ExecutionRow.language, *PROGRAM).where(*NAMED)
@@ -103,12 +109,13 @@ def count(connection: Connection, owner: str, filter: Filter) -> int:
 def stats(connection: Connection, owner: str, filter: Filter) -> Stats:
     """Return counts and durations in two statements."""
     conditions = match(owner, filter)
-    statuses, languages = _counts(connection, conditions)
+    statuses, languages, verdicts = _counts(connection, conditions)
     p50, p95, p99 = connection.execute(_percentiles(conditions, 50, 95, 99)).one()
     return Stats(
         total=statuses.total(),
         by_status=tuple((status, statuses[status]) for status in Status if status in statuses),
         by_language=tuple(sorted(languages.items())),
+        by_verdict=tuple((each, verdicts[each]) for each in Verdict if each in verdicts),
         wall_time_p50=p50,
         wall_time_p95=p95,
         wall_time_p99=p99,
@@ -122,6 +129,11 @@ def match(owner: str, filter: Filter) -> Conditions:
         conditions.append(ExecutionRow.status.in_([status.value for status in filter.statuses]))
     if filter.languages is not None:
         conditions.append(ExecutionRow.language.in_(filter.languages))
+    if filter.kinds is not None:
+        conditions.append(ExecutionRow.kind.in_([kind.value for kind in filter.kinds]))
+    if filter.verdicts is not None:
+        verdicts = [verdict.value for verdict in filter.verdicts]
+        conditions.append(ExecutionRow.verdict.in_(verdicts))
     if filter.session_id is not None:
         conditions.append(ExecutionRow.session_id == filter.session_id)
     if filter.label is not None:
@@ -173,17 +185,18 @@ class _Walk:
         return ExecutionRow.id <= cursor if self.descending else ExecutionRow.id >= cursor
 
 
-def _counts(connection: Connection, conditions: Conditions) -> tuple[Counter[Status], Counter[str]]:
-    statement = (
-        select(ExecutionRow.status, ExecutionRow.language, func.count())
-        .where(*conditions)
-        .group_by(ExecutionRow.status, ExecutionRow.language)
-    )
-    statuses, languages = Counter[Status](), Counter[str]()
-    for status, language, number in connection.execute(statement):
+def _counts(
+    connection: Connection, conditions: Conditions
+) -> tuple[Counter[Status], Counter[str], Counter[Verdict]]:
+    groups = ExecutionRow.status, ExecutionRow.language, ExecutionRow.verdict
+    statement = select(*groups, func.count()).where(*conditions).group_by(*groups)
+    statuses, languages, verdicts = Counter[Status](), Counter[str](), Counter[Verdict]()
+    for status, language, verdict, number in connection.execute(statement):
         statuses[Status(status)] += number
         languages[language] += number
-    return statuses, languages
+        if verdict is not None:
+            verdicts[Verdict(verdict)] += number
+    return statuses, languages, verdicts
 
 
 def _percentiles(conditions: Conditions, *percents: int) -> Select[*tuple[Any, ...]]:

@@ -80,6 +80,11 @@ class ExecutionRow(Base):
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    kind: Mapped[str]
+    # What its tests say together, when it has ended; of how many, and of how many hidden ones.
+    verdict: Mapped[str | None]
+    tests: Mapped[int]
+    hidden_tests: Mapped[int]
     subject: Mapped[str | None]
     session_id: Mapped[str | None]
     label: Mapped[str | None]
@@ -101,6 +106,7 @@ class ExecutionRow(Base):
     args: Mapped[list[str]]
     entry_point: Mapped[str | None]
     wanted_version: Mapped[str | None]
+    stops_on_failure: Mapped[bool]
     # Bytes: PostgreSQL's text refuses NUL.
     stdin: Mapped[bytes] = mapped_column(LargeBinary)
     source: Mapped[bytes] = mapped_column(LargeBinary)
@@ -108,15 +114,17 @@ class ExecutionRow(Base):
     files: Mapped[list[Any]] = mapped_column(JSON)
 
 
-# History in its order. Status, language and time are in the index to be looked at there: whatever
-# the mix of filters, no plan sorts, and none reads a row that it does not return.
+# History in its order. What filters look at is in the index to be looked at there: whatever the mix
+# of filters, no plan sorts, and none reads a row that it does not return.
 Index(
-    None,
+    "ix_executions_owner_history",
     ExecutionRow.owner,
     ExecutionRow.id,
     ExecutionRow.status,
     ExecutionRow.language,
     ExecutionRow.created_at,
+    ExecutionRow.kind,
+    ExecutionRow.verdict,
 )
 # One interview, one label: a few rows among all, so the way to them must be short. The rows that
 # have neither cost nothing here.
@@ -181,6 +189,33 @@ class OutputRow(Base):
     data: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class TestRow(Base):
+    """A test of an execution, and what came of it; written by whoever holds the execution."""
+
+    __tablename__ = "execution_tests"
+
+    execution_id: Mapped[UUID] = mapped_column(
+        ForeignKey(ExecutionRow.id, ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    is_hidden: Mapped[bool]
+    weight: Mapped[float]
+    verdict: Mapped[str | None]
+    # 1 for the one that ended first; none for what was not run.
+    rank: Mapped[int | None]
+    ended_at: Mapped[datetime | None]
+    status: Mapped[str | None]
+    outcome: Mapped[dict[str, Any] | None]
+    # All that it asks for beside what it is given to read, and what it expects.
+    spec: Mapped[dict[str, Any]]
+    difference: Mapped[bytes | None] = mapped_column(LargeBinary)
+    stdin: Mapped[bytes | None] = mapped_column(LargeBinary)
+    expected: Mapped[bytes | None] = mapped_column(LargeBinary)
+    stdout: Mapped[bytes | None] = mapped_column(LargeBinary)
+    stderr: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
 class InputRow(Base):
     """A piece of input that was sent while the program ran, in the order of `seq`."""
 
@@ -209,5 +244,6 @@ class ReplicaRow(Base):
 
 EXECUTIONS = Base.metadata.tables[ExecutionRow.__tablename__]
 OUTPUT = Base.metadata.tables[OutputRow.__tablename__]
+TESTS = Base.metadata.tables[TestRow.__tablename__]
 INPUT = Base.metadata.tables[InputRow.__tablename__]
 REPLICAS = Base.metadata.tables[ReplicaRow.__tablename__]

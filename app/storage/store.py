@@ -14,6 +14,8 @@ from app.domain.events import EventPage
 from app.domain.execution import Compilation, Execution, Outcome, Program, Transcript
 from app.domain.history import Filter, Page, Stats, Window
 from app.domain.ports import Placement
+from app.domain.results import CaseDetails, CaseResult, CaseRun, Group
+from app.domain.testing import Suite, Verdict
 from app.storage import (
     audit,
     erasing,
@@ -23,6 +25,7 @@ from app.storage import (
     queue,
     reads,
     replicas,
+    testing,
     typed,
     usage,
     writes,
@@ -165,11 +168,22 @@ class Store:
         """Add to the log; False and nothing added when it is no longer held."""
         return await self._change(partial(writes.append, hold=hold, entries=entries))
 
+    async def record(self, hold: Hold, results: Sequence[CaseResult]) -> bool:
+        """Write down what came of tests; False and nothing written when it is no longer held."""
+        return await self._change(partial(writes.record, hold=hold, results=results))
+
     async def finish(
-        self, hold: Hold, outcome: Outcome, *, at: datetime, entries: Sequence[LogEntry] = ()
+        self,
+        hold: Hold,
+        outcome: Outcome,
+        *,
+        at: datetime,
+        entries: Sequence[LogEntry] = (),
+        verdict: Verdict | None = None,
     ) -> bool:
         """End an execution and add the last of its log, both or neither.
 
+        `verdict` is what its tests say together, if they were carried out.
         False and nothing changed when it is no longer held.
         """
         work = partial(
@@ -178,6 +192,7 @@ class Store:
             outcome=outcome,
             at=at,
             entries=entries,
+            verdict=verdict,
             counts=self._counts,
         )
         return await self._change(work)
@@ -211,12 +226,17 @@ class Store:
         )
         return await self._change(work)
 
-    async def events(self, owner: str, id: UUID, *, after: int, limit: int) -> EventPage | None:
+    async def events(
+        self, owner: str, id: UUID, *, after: int, limit: int, sees_hidden: bool = True
+    ) -> EventPage | None:
         """Return what happened to an execution after an event, or None when there is none.
 
-        At most `limit` events, and about a mebibyte of output.
+        At most `limit` events, and about a mebibyte of output. Whoever does not see hidden tests
+        gets them when the execution has ended.
         """
-        read = partial(events.page, owner=owner, id=id, after=after, limit=limit)
+        read = partial(
+            events.page, owner=owner, id=id, after=after, limit=limit, sees_hidden=sees_hidden
+        )
         return await self._database.read(read)
 
     async def type_in(
@@ -270,6 +290,28 @@ class Store:
     async def compilations(self, owner: str, ids: Sequence[UUID]) -> dict[UUID, Compilation | None]:
         """Return how the programs of the owner's executions were compiled."""
         return await self._database.read(partial(reads.compilations, owner=owner, ids=ids))
+
+    async def suite(self, owner: str, id: UUID) -> Suite | None:
+        """Return the tests of an execution of the owner's, if there are any."""
+        return await self._database.read(partial(testing.suite, owner=owner, id=id))
+
+    async def ended_tests(self, id: UUID) -> tuple[CaseRun, ...]:
+        """Return the tests of an execution that have ended, in the order in which they did."""
+        return await self._database.read(partial(testing.ended, id=id))
+
+    async def tests(self, owner: str, ids: Sequence[UUID]) -> dict[UUID, tuple[CaseRun, ...]]:
+        """Return how the tests of the owner's executions stand."""
+        return await self._database.read(partial(testing.runs, owner=owner, ids=ids))
+
+    async def test_groups(self, owner: str, ids: Sequence[UUID]) -> dict[UUID, tuple[Group, ...]]:
+        """Return how many tests of the owner's executions stand in which way."""
+        return await self._database.read(partial(testing.groups, owner=owner, ids=ids))
+
+    async def test_details(
+        self, owner: str, wanted: Sequence[tuple[UUID, int]]
+    ) -> dict[tuple[UUID, int], CaseDetails]:
+        """Return what tests read and wrote, each named by its execution and its position."""
+        return await self._database.read(partial(testing.details, owner=owner, wanted=wanted))
 
     async def transcripts(
         self,

@@ -8,7 +8,7 @@ same last place. SQLite has one writer anyway. What is refused is rolled back, a
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -17,10 +17,10 @@ from sqlalchemy.dialects.postgresql import insert as insert_in_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_in_sqlite
 
 from app.domain.access import Shares, Spent
-from app.domain.execution import Execution, Outcome, Status
+from app.domain.execution import Execution, Kind, Outcome, Status
 from app.storage.access_rows import RATES, USAGE
 from app.storage.clock import from_now
-from app.storage.mapping import limits_of
+from app.storage.mapping import AnyRow, limits_of
 from app.storage.rows import EXECUTIONS
 
 _C = EXECUTIONS.c
@@ -30,7 +30,7 @@ SPENT_BY = (_C.owner, _C.created_at, _C.started_at, _C.limits)
 # lost ourselves (`INFRASTRUCTURE_ERROR`) is free.
 _KILLED = frozenset({Status.CANCELLED, Status.TIME_LIMIT_EXCEEDED})
 _OF_DAY = (USAGE.c.owner == bindparam("of"), USAGE.c.day == bindparam("on"))
-_SPENT = select(USAGE.c.executions, USAGE.c.cpu_seconds).where(*_OF_DAY)
+_SPENT = select(USAGE.c.executions, USAGE.c.submissions, USAGE.c.cpu_seconds).where(*_OF_DAY)
 _LOCK_DAY = select(USAGE.c.owner).where(*_OF_DAY).with_for_update()
 _AROUND_MIDNIGHT = timedelta(minutes=10)  # clocks of hosts differ by less
 _SPEND = (
@@ -45,6 +45,12 @@ _UNFINISHED = select(
     # The two partial indexes of what is unfinished.
     or_(_C.turn_at.is_not(None), _C.lease_holder.is_not(None)),
 )
+_SUBMISSIONS = select(func.count()).where(
+    _C.owner == bindparam("of"),
+    _C.session_id == bindparam("session"),
+    _C.kind == Kind.SUBMIT.value,
+    _C.created_at >= bindparam("since", type_=_C.created_at.type),
+)
 _STALE = delete(RATES).where(RATES.c.ends_at < from_now(bindparam("ago")))
 
 
@@ -53,6 +59,8 @@ class Bound(StrEnum):
 
     EXECUTIONS_A_DAY = "executions a day"
     CPU_SECONDS_A_DAY = "CPU seconds a day"
+    SUBMISSIONS_A_DAY = "submissions a day"
+    SUBMISSIONS_OF_SESSION = "submissions in one session a day"
     AT_ONCE_OF_OWNER = "executions of one owner at one time"
     AT_ONCE_OF_SUBJECT = "executions of one person at one time"
 
@@ -76,8 +84,11 @@ def admit(connection: Connection, shares: Shares, execution: Execution) -> None:
     Raises:
         NoShareError: there is no room for it; roll back.
     """
-    spent = _count(connection, execution.owner, day_of(execution.created_at))
+    spent = _count(connection, execution)
     _require(spent.executions, Bound.EXECUTIONS_A_DAY, shares.executions_a_day)
+    if execution.kind is Kind.SUBMIT:
+        _require(spent.submissions, Bound.SUBMISSIONS_A_DAY, shares.submissions_a_day)
+        _require_in_session(connection, execution, shares.submissions_of_session)
     # What is running is not known yet, so the one that passes the bound is let through.
     if shares.cpu_seconds_a_day is not None and spent.cpu_seconds >= shares.cpu_seconds_a_day:
         raise NoShareError(Bound.CPU_SECONDS_A_DAY, shares.cpu_seconds_a_day)
@@ -126,7 +137,7 @@ def spend(
 def spent(connection: Connection, owner: str, on: date) -> Spent:
     """Return what an owner has had of a day."""
     row = connection.execute(_SPENT, {"of": owner, "on": on}).first()
-    return Spent() if row is None else Spent(executions=row[0], cpu_seconds=row[1])
+    return Spent() if row is None else _spent(row)
 
 
 def hit(connection: Connection, key: str, seconds: float, amount: int) -> tuple[int, datetime]:
@@ -160,20 +171,43 @@ def forget_windows(connection: Connection, ago: float) -> None:
     connection.execute(_STALE, {"ago": -ago})
 
 
-def _count(connection: Connection, owner: str, on: date) -> Spent:
-    """Add an execution to a day, and return what was had with it."""
+def _count(connection: Connection, execution: Execution) -> Spent:
+    """Add an execution to its day, and return what was had with it."""
     is_postgres = connection.dialect.name == "postgresql"
     new = (insert_in_postgresql if is_postgres else insert_in_sqlite)(USAGE)
+    submissions = int(execution.kind is Kind.SUBMIT)
     statement = (
-        new.values(owner=owner, day=on, executions=1, cpu_seconds=0.0)
+        new.values(
+            owner=execution.owner,
+            day=day_of(execution.created_at),
+            executions=1,
+            submissions=submissions,
+            cpu_seconds=0.0,
+        )
         .on_conflict_do_update(
             index_elements=[USAGE.c.owner, USAGE.c.day],
-            set_={"executions": USAGE.c.executions + 1},
+            set_={
+                "executions": USAGE.c.executions + 1,
+                "submissions": USAGE.c.submissions + submissions,
+            },
         )
-        .returning(USAGE.c.executions, USAGE.c.cpu_seconds)
+        .returning(USAGE.c.executions, USAGE.c.submissions, USAGE.c.cpu_seconds)
     )
-    row = connection.execute(statement).one()
-    return Spent(executions=row.executions, cpu_seconds=row.cpu_seconds)
+    return _spent(connection.execute(statement).one())
+
+
+def _spent(row: AnyRow) -> Spent:
+    return Spent(
+        executions=row.executions, submissions=row.submissions, cpu_seconds=row.cpu_seconds
+    )
+
+
+def _require_in_session(connection: Connection, execution: Execution, most: int | None) -> None:
+    if most is not None and execution.session_id is not None:
+        midnight = datetime.combine(day_of(execution.created_at), time(), UTC)
+        values = {"of": execution.owner, "session": execution.session_id, "since": midnight}
+        number = connection.execute(_SUBMISSIONS, values).scalar_one()
+        _require(number, Bound.SUBMISSIONS_OF_SESSION, most)
 
 
 def _require(number: int, bound: Bound, most: int | None) -> None:

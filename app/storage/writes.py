@@ -14,6 +14,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.domain.execution import Execution, Outcome, Program
 from app.domain.ports import Placement
+from app.domain.results import CaseResult
+from app.domain.testing import Verdict
+from app.storage import testing
 from app.storage.clock import from_now
 from app.storage.feed import changes_of, events_of
 from app.storage.mapping import Hold, LogEntry, execution_values, log_values, outcome_values
@@ -25,7 +28,7 @@ Note: TypeAlias = Callable[[str], None]
 
 # What a change of status is announced with.
 CHANGED = (EXECUTIONS.c.id, EXECUTIONS.c.owner, EXECUTIONS.c.session_id)
-ENDED = tuple(dict.fromkeys((*CHANGED, *SPENT_BY)))
+ENDED = tuple(dict.fromkeys((*CHANGED, EXECUTIONS.c.tests, *SPENT_BY)))
 
 # Made once, and of tables: to build them anew for every program, or through the ORM, costs more
 # than to run them.
@@ -58,6 +61,8 @@ def create(  # noqa: PLR0913 - what a row is
     """Add an execution that runs, held by a lease."""
     lease = {"lease_holder": holder, "lease_time": lease_time}
     connection.execute(_INSERT, execution_values(execution, program) | lease)
+    if program.suite:
+        testing.add(connection, execution.id, program.suite)
     if execution.session_id is not None:  # nobody can follow it yet by its id
         note(f"{changes_of(execution.owner, execution.session_id)} {execution.id.hex}")
 
@@ -77,6 +82,15 @@ def append(connection: Connection, note: Note, hold: Hold, entries: Sequence[Log
     return True
 
 
+def record(connection: Connection, note: Note, hold: Hold, results: Sequence[CaseResult]) -> bool:
+    """Write down what came of tests of an execution."""
+    if connection.execute(_LOCK, _this(hold)).first() is None:
+        return False
+    testing.record(connection, hold.id, results)
+    note(events_of(hold.id))
+    return True
+
+
 def finish(  # noqa: PLR0913 - what an end is
     connection: Connection,
     note: Note,
@@ -84,15 +98,19 @@ def finish(  # noqa: PLR0913 - what an end is
     outcome: Outcome,
     at: datetime,
     entries: Sequence[LogEntry],
+    verdict: Verdict | None,
     *,
     counts: bool,
 ) -> bool:
     """End an execution; where its owner's share counts, add what it has used."""
     values = {**_this(hold), **outcome_values(outcome, at)}
+    if verdict:
+        values["wall_time"] = None  # many programs ran, and how long is not for everybody
     ended = connection.execute(_END, values).all()
     if not changed(ended, note):
         return False
     _log(connection, hold.id, entries)
+    testing.settle(connection, ended, verdict, at)
     if counts:
         spend(connection, ended, outcome, at)
     return True

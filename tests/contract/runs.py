@@ -15,7 +15,7 @@ from app.domain.ports import Executor, Placement
 from app.domain.verdict import judge
 from app.executions.compiling import Workshop
 from app.executions.products import Products
-from app.executions.run import Workplace, run_program
+from app.executions.run import Input, Workplace, prepare, run_prepared
 
 # One for all tests: a program in several modes is compiled once.
 PRODUCTS = Products(256 * MIB)
@@ -86,7 +86,8 @@ async def run(  # noqa: PLR0913 - all that a program is given
         if heard is not None:
             await heard(output)
 
-    program = Program(language=language.id, source=source, stdin=stdin, args=tuple(args))
+    program = Program(language=language.id, source=source)
+    given = Input(stdin=stdin, args=tuple(args), typed=typed)
     place = Workplace(
         executor=executor,
         workshop=workshop or WORKSHOP,
@@ -94,7 +95,8 @@ async def run(  # noqa: PLR0913 - all that a program is given
         version=version or executor.supports(language).version,
     )
     bounds = limits_with(**limits)
-    result.end = await run_program(place, language, program, bounds, emit, _anywhere, typed)
+    prepared = await prepare(place, language, program)
+    result.end = await run_prepared(place, prepared, given, bounds, emit, _anywhere)
     result.ended_at = monotonic()
     return result
 

@@ -199,6 +199,7 @@ def stats_of(executions: Iterable[Execution], filter: Filter) -> Stats:
         total=len(found),
         by_status=tuple((status, statuses[status]) for status in Status if statuses[status]),
         by_language=tuple(sorted(Counter(one.language for one in found).items())),
+        by_verdict=(),
         wall_time_p50=nearest_rank(times, 50),
         wall_time_p95=nearest_rank(times, 95),
         wall_time_p99=nearest_rank(times, 99),

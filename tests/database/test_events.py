@@ -10,10 +10,10 @@ import anyio.to_thread
 import pytest
 
 from app.domain.errors import NoSuchExecution
-from app.domain.events import Event, Finished, OutputWritten, StatusChanged
+from app.domain.events import CaseEnded, Event, Finished, OutputWritten, StatusChanged
 from app.domain.execution import Execution, Outcome, Status, Stream
 from app.executions.follow import follow, follow_session
-from app.executions.pages import PAGE, Pages
+from app.executions.pages import PAGE, Key, Pages
 from app.storage.errors import StorageError
 from app.storage.events import PAGE_SIZE
 from app.storage.feed import MOST_DETAILS, Feed, events_of
@@ -76,6 +76,8 @@ def spoken(event: Event) -> str:
             return event.status
         case OutputWritten():
             return event.output.data.decode()
+        case CaseEnded():
+            return event.test.name
         case Finished():
             return f"end: {event.execution.status}"
 
@@ -165,9 +167,9 @@ async def test_the_events_of_another_owner_are_not_there(store: Store) -> None:
     id = await running(store)
     assert await store.events("another", id, after=0, limit=10) is None
     with pytest.raises(NoSuchExecution):
-        await anext(follow(Pages(store), "another", id, 0))
+        await anext(follow(Pages(store), Key("another", id), 0))
     with pytest.raises(NoSuchExecution):
-        await anext(follow(Pages(store), OWNER, uuid4(), 0))
+        await anext(follow(Pages(store), Key(OWNER, uuid4()), 0))
 
 
 async def test_a_slice_is_two_statements(store: Store, statements: Statements) -> None:
@@ -183,7 +185,7 @@ async def test_followers_early_late_and_returning_see_the_same(listening: Store,
     seen: dict[str, list[str]] = {"early": [], "returning": []}
 
     async def watch(name: str, after: int = 0) -> None:
-        async for event in follow(Pages(store), OWNER, id, after):
+        async for event in follow(Pages(store), Key(OWNER, id), after):
             seen[name].append(spoken(event))
 
     async with anyio.create_task_group() as tasks:
@@ -196,8 +198,8 @@ async def test_followers_early_late_and_returning_see_the_same(listening: Store,
             await watch("returning", after=3)
     assert seen["early"] == WHOLE
     assert seen["returning"] == WHOLE[3:]
-    assert [spoken(event) async for event in follow(Pages(store), OWNER, id, 0)] == WHOLE
-    assert [event async for event in follow(Pages(store), OWNER, id, 100)] == []
+    assert [spoken(event) async for event in follow(Pages(store), Key(OWNER, id), 0)] == WHOLE
+    assert [event async for event in follow(Pages(store), Key(OWNER, id), 100)] == []
 
 
 async def test_a_follower_is_woken_by_another_process(listening: Store, url: str) -> None:
@@ -208,7 +210,7 @@ async def test_a_follower_is_woken_by_another_process(listening: Store, url: str
     seen: list[str] = []
 
     async def watch() -> None:
-        seen.extend([spoken(event) async for event in follow(Pages(listening), OWNER, id, 0)])
+        seen.extend([spoken(event) async for event in follow(Pages(listening), Key(OWNER, id), 0)])
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch)
@@ -221,12 +223,12 @@ async def test_a_follower_is_woken_by_another_process(listening: Store, url: str
 
 async def test_a_follower_that_does_not_read_holds_nobody_back(listening: Store) -> None:
     id = await running(listening)
-    lazy = follow(Pages(listening), OWNER, id, 0)
+    lazy = follow(Pages(listening), Key(OWNER, id), 0)
     await anext(lazy)
     for number in range(1, 200):
         await listening.append(hold(id), [entry(number)])
     await end(listening, id)
-    assert len([event async for event in follow(Pages(listening), OWNER, id, 0)]) == 202
+    assert len([event async for event in follow(Pages(listening), Key(OWNER, id), 0)]) == 202
     assert len([event async for event in lazy]) == 201
 
 
@@ -237,7 +239,7 @@ async def test_who_follows_the_same_reads_once_for_all(
     pages, seen = Pages(listening), list[list[str]]()
 
     async def watch() -> None:
-        seen.append([spoken(event) async for event in follow(pages, OWNER, id, 0)])
+        seen.append([spoken(event) async for event in follow(pages, Key(OWNER, id), 0)])
 
     with statements() as sent:
         async with anyio.create_task_group() as tasks:
@@ -257,7 +259,7 @@ async def test_who_does_not_read_on_holds_one_event_in_memory(listening: Store) 
     for number in range(1, 65):
         await listening.append(hold(id), [entry(number, bytes([number]) * 64 * KIB)])
     pages = Pages(listening, most=2 * 1024 * KIB)
-    followers = [follow(pages, OWNER, id, after) for after in range(2, 62)]
+    followers = [follow(pages, Key(OWNER, id), after) for after in range(2, 62)]
     tracemalloc.start()
     try:
         for follower in followers:
@@ -277,7 +279,7 @@ async def test_a_crowd_of_followers_leaves_the_database_to_others(
     pages, others = Pages(listening), list[int]()
 
     async def watch(id: UUID) -> None:
-        await anext(follow(pages, OWNER, id, 0))
+        await anext(follow(pages, Key(OWNER, id), 0))
 
     with statements() as sent:
         async with anyio.create_task_group() as tasks:
@@ -298,7 +300,7 @@ async def test_a_follower_waits_for_a_database_that_goes_away(
     postgres: PostgresServer = request.getfixturevalue("postgres")
     id = await running(listening, pieces=PAGE + 10)
     await end(listening, id)
-    follower = follow(Pages(listening), OWNER, id, 0)
+    follower = follow(Pages(listening), Key(OWNER, id), 0)
     seen = [await anext(follower)]
     await anyio.to_thread.run_sync(postgres.stop)
 
@@ -310,7 +312,7 @@ async def test_a_follower_waits_for_a_database_that_goes_away(
         await anyio.wait_all_tasks_blocked()
         try:
             with pytest.raises(StorageError):
-                await anext(follow(Pages(listening), OWNER, id, 0))
+                await anext(follow(Pages(listening), Key(OWNER, id), 0))
         finally:
             await anyio.to_thread.run_sync(postgres.restart)
     assert [event.sequence for event in seen] == [*range(1, PAGE + 14)]
@@ -320,10 +322,10 @@ async def test_what_was_erased_is_not_shown_to_who_comes_afterwards(listening: S
     id = await running(listening, pieces=3)
     await end(listening, id)
     pages = Pages(listening)
-    assert [spoken(event) async for event in follow(pages, OWNER, id, 0)] == WHOLE
+    assert [spoken(event) async for event in follow(pages, Key(OWNER, id), 0)] == WHOLE
     await listening.erase(Chosen(owner=OWNER, ids=(id,)))
     with pytest.raises(NoSuchExecution):
-        await anext(follow(pages, OWNER, id, 0))
+        await anext(follow(pages, Key(OWNER, id), 0))
 
 
 async def test_a_session_is_watched_from_its_unfinished_ones_on(listening: Store) -> None:
@@ -369,7 +371,7 @@ async def test_what_a_dead_holder_left_is_news_for_its_followers(listening: Stor
     found: list[Execution] = []
 
     async def watch() -> None:
-        async for event in follow(Pages(listening), OWNER, id, 3):
+        async for event in follow(Pages(listening), Key(OWNER, id), 3):
             assert isinstance(event, Finished)
             found.append(event.execution)
 

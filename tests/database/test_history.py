@@ -221,6 +221,7 @@ async def test_an_empty_history_has_empty_statistics(store: Store) -> None:
         total=0,
         by_status=(),
         by_language=(),
+        by_verdict=(),
         wall_time_p50=None,
         wall_time_p95=None,
         wall_time_p99=None,

@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import Connection, Engine, insert, text
 from uuid6 import uuid7
 
-from app.domain.execution import Status
+from app.domain.execution import Kind, Status
 from app.domain.history import Filter, Order, Window
+from app.domain.testing import Verdict
 from app.storage.engine import Database
 from app.storage.mapping import execution_values, log_values, outcome_values
 from app.storage.rows import EXECUTIONS, OUTPUT
@@ -135,7 +136,7 @@ async def full(store: Store, database: Database) -> Store:
             label=f"l{number % 150}" if number % 2 == 0 else None,
             created_at=NOW + timedelta(seconds=number),
         )
-        row = execution_values(one, replace(PROGRAM, source="#" * 500))
+        row = execution_values(one, replace(PROGRAM, source="#" * 1000))
         rows.append(row | {0: unfinished, 1: waiting}.get(number % 500, done))
         pieces += log_values(one.id, [entry(1), entry(2)])
 
@@ -166,7 +167,7 @@ async def plans(database: Database, ask: Callable[[], Awaitable[object]]) -> lis
     return await database.read(explain)
 
 
-HISTORY = "ix_executions_owner_id_status_language_created_at"
+HISTORY = "ix_executions_owner_history"
 # PostgreSQL may also walk all owners' history where so much of it matches.
 COMMON = f"{HISTORY}|pk_executions"
 SESSION = "ix_executions_owner_session_id_id"
@@ -178,6 +179,8 @@ FILTERS = {
     "rare statuses": (Filter(statuses=frozenset({Status.CRASHED, Status.FAILED})), HISTORY),
     "a language": (Filter(languages=frozenset({"PYTHON"})), COMMON),
     "a rare language": (Filter(languages=frozenset({"COBOL"})), HISTORY),
+    "submissions": (Filter(kinds=frozenset({Kind.SUBMIT})), HISTORY),
+    "a verdict": (Filter(verdicts=frozenset({Verdict.FAILED})), HISTORY),
     "long ago": (Filter(created_before=NOW), HISTORY),
     "a session": (Filter(session_id="s50"), SESSION),
     "a label": (Filter(label="l50"), LABEL),

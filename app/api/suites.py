@@ -1,0 +1,114 @@
+"""The tests that a caller sends."""
+
+import strawberry
+
+from app.api.enums import Comparison
+from app.api.parts import FileInput, LimitsInput, bytes_of, files_of, within
+from app.domain import comparison as domain
+from app.domain.errors import Problem, Rejected
+from app.domain.limits import Limits
+from app.domain.testing import Case, Suite
+
+_MOST_PROBLEMS = 20  # that are told at once
+
+
+@strawberry.input(description="One test of a program: what it is given, and what is expected.")
+class TestInput:
+    name: str | None = strawberry.field(
+        default=None, description="`Test 1`, `Test 2` and so on if left out. Never hidden."
+    )
+    stdin: str | None = strawberry.field(
+        default=None,
+        description="Standard input as text; that of the execution if left out. Not together with "
+        "`stdinBase64`.",
+    )
+    stdin_base64: str | None = strawberry.field(
+        default=None, description="Standard input as bytes."
+    )
+    args: list[str] | None = strawberry.field(
+        default=None, description="Command-line arguments; those of the execution if left out."
+    )
+    files: list[FileInput] | None = strawberry.field(
+        default=None, description="Files beside those of the program, for this test alone."
+    )
+    expected_stdout: str | None = strawberry.field(
+        default=None,
+        description="What the program must write; if it is left out, it must only end well. It "
+        "never comes near the sandbox.",
+    )
+    expected_stdout_base64: str | None = strawberry.field(
+        default=None, description="The same as bytes."
+    )
+    comparison: Comparison | None = strawberry.field(
+        default=None, description="How its output is compared with that: TRIMMED if left out."
+    )
+    absolute_tolerance: float | None = strawberry.field(
+        default=None,
+        description="By how much numbers may differ: 1e-9 under FLOATS if both tolerances are left "
+        "out, and not at all under JSON.",
+    )
+    relative_tolerance: float | None = strawberry.field(
+        default=None, description="Likewise, as a share of the expected number; either suffices."
+    )
+    limits: LimitsInput | None = strawberry.field(
+        default=None, description="Over the limits of the execution."
+    )
+    hidden: bool | None = strawberry.field(
+        default=None,
+        description="Whether candidates see nothing of it but its name and its verdict.",
+    )
+    weight: float | None = strawberry.field(
+        default=None, description="What it counts in the summary: 1 if left out."
+    )
+
+    def case(self, position: int, limits: Limits) -> Case:
+        """Return the test.
+
+        Raises:
+            Rejected: a part of it cannot be read.
+        """
+        return Case(
+            name=f"Test {position + 1}" if self.name is None else self.name,
+            limits=self.limits.over(limits) if self.limits else limits,
+            stdin=bytes_of("stdin", self.stdin, "stdinBase64", self.stdin_base64),
+            args=None if self.args is None else tuple(self.args),
+            files=files_of(self.files),
+            expected=bytes_of(
+                "expectedStdout",
+                self.expected_stdout,
+                "expectedStdoutBase64",
+                self.expected_stdout_base64,
+            ),
+            comparison=self._comparison(),
+            tolerance=self._tolerance(),
+            is_hidden=bool(self.hidden),
+            weight=1.0 if self.weight is None else self.weight,
+        )
+
+    def _comparison(self) -> domain.Comparison:
+        chosen = self.comparison
+        return domain.Comparison.TRIMMED if chosen is None else domain.Comparison[chosen.name]
+
+    def _tolerance(self) -> domain.Tolerance | None:
+        absolute, relative = self.absolute_tolerance, self.relative_tolerance
+        if absolute is None and relative is None:
+            return None
+        return domain.Tolerance(absolute=absolute or 0.0, relative=relative or 0.0)
+
+
+def suite_of(inputs: list[TestInput] | None, limits: Limits, *, stops: bool) -> Suite | None:
+    """Return the tests, if there are any.
+
+    Raises:
+        Rejected: some cannot be read.
+    """
+    cases: list[Case] = []
+    problems: list[Problem] = []
+    for position, each in enumerate(inputs or ()):
+        try:
+            cases.append(each.case(position, limits))
+        except Rejected as rejected:
+            problems += within(rejected, "tests", str(position))
+    if problems:
+        raise Rejected(*problems[:_MOST_PROBLEMS])
+    return Suite(cases=tuple(cases), stops_on_failure=stops) if cases else None

@@ -1,0 +1,217 @@
+"""Tests of an execution, as the public API tells them to whom.
+
+Of a hidden test a candidate learns its name, its weight and, when the execution has ended, its
+verdict: no input, no output, no time, and nothing from which one of them follows.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Self
+
+import strawberry
+
+from app.api.context import Info
+from app.api.enums import Comparison, ExecutionStatus, TestVerdict, TimeLimitKind
+from app.api.figures import ResourceUsage
+from app.api.output import read
+from app.domain.access import Caller
+from app.domain.execution import Execution, Outcome, Status
+from app.domain.results import CaseDetails, CaseRun, Group
+from app.domain.testing import Verdict
+
+_UNKNOWN = Outcome(status=Status.QUEUED)
+_HIDDEN = "Null where it is hidden from you."
+
+
+@strawberry.type(description="A test of an execution, and what came of it.")
+class TestResult:
+    run: strawberry.Private[CaseRun]
+    record: strawberry.Private[Execution | None]
+    outcome: strawberry.Private[Outcome | None]
+    is_open: strawberry.Private[bool]
+    position: int = strawberry.field(description="Its place among the tests, from 0.")
+    name: str = strawberry.field(description="As it was given, or `Test 1` and so on.")
+    is_hidden: bool = strawberry.field(
+        description="Whether candidates see nothing of it but its name and its verdict."
+    )
+    weight: float = strawberry.field(description="As it was given.")
+    verdict: TestVerdict | None = strawberry.field(
+        description="What it says of the program; null until it has ended, and to candidates, "
+        "where it is hidden, until the execution has."
+    )
+    status: ExecutionStatus | None = strawberry.field(
+        description=f"How the program ended; null until then, and if it was skipped. {_HIDDEN}"
+    )
+    exit_code: int | None = strawberry.field(description="Null unless the program exited.")
+    signal: str | None = strawberry.field(description="The signal that ended it, if one did.")
+    time_limit: TimeLimitKind | None = strawberry.field(
+        description="Which limit stopped it, when its status is TIME_LIMIT_EXCEEDED."
+    )
+    message: str | None = strawberry.field(description="What happened, when we failed.")
+    ended_at: datetime | None = strawberry.field(description=f"When it ended. {_HIDDEN}")
+
+    @classmethod
+    def of(cls, run: CaseRun, caller: Caller, record: Execution | None = None) -> Self:
+        """Translate, for one whose execution has ended or is known."""
+        is_open = caller.sees_hidden or not run.is_hidden
+        outcome = run.outcome if is_open else None
+        facts = outcome or _UNKNOWN
+        is_told = is_open or record is None or record.status.is_final
+        return cls(
+            run=run,
+            record=record,
+            outcome=outcome,
+            is_open=is_open,
+            position=run.position,
+            name=run.name,
+            is_hidden=run.is_hidden,
+            weight=run.weight,
+            verdict=TestVerdict(run.verdict) if is_told and run.verdict else None,
+            status=ExecutionStatus(outcome.status) if outcome else None,
+            exit_code=facts.exit_code,
+            signal=facts.signal,
+            time_limit=None if facts.time_limit is None else TimeLimitKind(facts.time_limit),
+            message=facts.message,
+            ended_at=run.ended_at if is_open else None,
+        )
+
+    @strawberry.field(description=f"What the program has used. {_HIDDEN}")
+    def usage(self) -> ResourceUsage | None:
+        usage = self.outcome and self.outcome.usage
+        return ResourceUsage.of(usage) if usage else None
+
+    @strawberry.field(description=f"Its standard input; null if that is the execution's. {_HIDDEN}")
+    async def stdin(self, info: Info) -> str | None:
+        details = await self._details(info)
+        stdin = details.case.stdin if details else None
+        return None if stdin is None else read(info, stdin, None)
+
+    @strawberry.field(description=f"Its arguments; null if these are the execution's. {_HIDDEN}")
+    async def args(self, info: Info) -> list[str] | None:
+        details = await self._details(info)
+        args = details.case.args if details else None
+        info.context.allow(sum(map(len, args or ())))
+        return None if args is None else list(args)
+
+    @strawberry.field(
+        description="The beginning of what the program has written to standard output: up to 64 "
+        f"KiB, less where there are many tests. It is compared whole. {_HIDDEN}"
+    )
+    async def stdout(self, info: Info) -> str | None:
+        details = await self._details(info)
+        return read(info, details.stdout, None) if details else None
+
+    @strawberry.field(description=f"Likewise of standard error. {_HIDDEN}")
+    async def stderr(self, info: Info) -> str | None:
+        details = await self._details(info)
+        return read(info, details.stderr, None) if details else None
+
+    @strawberry.field(description=f"What was expected; null if nothing was. {_HIDDEN}")
+    async def expected_stdout(self, info: Info) -> str | None:
+        details = await self._details(info)
+        expected = details.case.expected if details else None
+        return None if expected is None else read(info, expected, None)
+
+    @strawberry.field(description=f"How that is compared. {_HIDDEN}")
+    async def comparison(self, info: Info) -> Comparison | None:
+        details = await self._details(info)
+        return Comparison(details.case.comparison) if details else None
+
+    @strawberry.field(
+        description="Where the output first differs from what was expected, for people; null if it "
+        f"does not. {_HIDDEN}"
+    )
+    async def diff(self, info: Info) -> str | None:
+        details = await self._details(info)
+        return (details.difference or None) if details else None
+
+    async def _details(self, info: Info) -> CaseDetails | None:
+        if not self.is_open:
+            return None
+        if self.record:
+            info.context.look_into(self.record)
+        return await info.context.test_details.load((self.run.execution_id, self.position))
+
+
+@strawberry.type(description="The tests of an execution together.")
+class TestSummary:
+    groups: strawberry.Private[tuple[Group, ...]]
+    record: strawberry.Private[Execution]
+
+    @classmethod
+    def of(cls, record: Execution, groups: tuple[Group, ...], caller: Caller) -> Self:
+        """Translate; while an execution runs, a candidate does not learn that hidden ones end."""
+        is_told = caller.sees_hidden or record.status.is_final
+        return cls(groups=groups if is_told else tuple(map(_untold, groups)), record=record)
+
+    @strawberry.field(description="How many there are.")
+    def total(self) -> int:
+        return _count(self.groups)
+
+    @strawberry.field(description="How many have not ended, as far as you may know.")
+    def pending(self) -> int:
+        return _count(each for each in self.groups if each.verdict is None)
+
+    @strawberry.field(description="How many were passed.")
+    def passed(self) -> int:
+        return _count(self._with(Verdict.PASSED))
+
+    @strawberry.field(description="How many were failed.")
+    def failed(self) -> int:
+        return _count(self._with(Verdict.FAILED))
+
+    @strawberry.field(description="In how many the program did not end well.")
+    def errors(self) -> int:
+        return _count(self._with(Verdict.ERROR))
+
+    @strawberry.field(description="How many were not run.")
+    def skipped(self) -> int:
+        return _count(self._with(Verdict.SKIPPED))
+
+    @strawberry.field(description="The weights of all of them together.")
+    def weight(self) -> float:
+        return sum(each.weight for each in self.groups)
+
+    @strawberry.field(description="The weights of those that were passed.")
+    def passed_weight(self) -> float:
+        return sum(each.weight for each in self._with(Verdict.PASSED))
+
+    @strawberry.field(
+        description="The one that took longest by the clock, of those that are not hidden from you."
+    )
+    async def slowest(self, info: Info) -> TestResult | None:
+        results = await results_of(info, self.record)
+        measured = [
+            (each.outcome.usage.wall_time, each)
+            for each in results
+            if each.outcome and each.outcome.usage
+        ]
+        return max(measured, key=lambda pair: pair[0])[1] if measured else None
+
+    def _with(self, verdict: Verdict) -> list[Group]:
+        return [each for each in self.groups if each.verdict is verdict]
+
+
+async def results_of(info: Info, record: Execution) -> list[TestResult]:
+    """Return the tests of an execution.
+
+    Raises:
+        BadArgumentError: the answer would have too many.
+    """
+    if not record.tests:
+        return []
+    runs = await info.context.tests.load(record)
+    return [TestResult.of(run, info.context.caller, record) for run in runs]
+
+
+def _untold(group: Group) -> Group:
+    return Group(
+        is_hidden=group.is_hidden,
+        verdict=None if group.is_hidden else group.verdict,
+        count=group.count,
+        weight=group.weight,
+    )
+
+
+def _count(groups: Iterable[Group]) -> int:
+    return sum(each.count for each in groups)
