@@ -92,14 +92,14 @@ class Turnstile:
         self._name, self._rates, self._storage = name, rates, storage
         self._full: dict[str, Window] = {}
 
-    async def count(self, caller: Caller) -> Window | None:
+    async def count(self, caller: Caller, number: int = 1) -> Window | None:
         """Count for a caller, and return what it has left.
 
         Raises:
             TooFast: it must wait.
         """
         item, who = self._own(caller)
-        return await self._hit(item, who) if item else None
+        return await self._hit(item, who, number) if item else None
 
     async def look(self, caller: Caller) -> Window | None:
         """Return what the caller has left."""
@@ -109,29 +109,34 @@ class Turnstile:
         key = self._key(item, who)
         return await self._window(item, key, await self._storage.get(key))
 
-    async def count_address(self, address: str) -> None:
+    async def count_address(self, address: str, number: int = 1) -> None:
         """Count for an address.
 
         Raises:
             TooFast: it must wait.
         """
         if self._rates.of_address:
-            await self._hit(self._rates.of_address, ("address", address))
+            await self._hit(self._rates.of_address, ("address", address), number)
 
     def _own(self, caller: Caller) -> tuple[RateLimitItem | None, tuple[str, ...]]:
         if caller.subject is None:
             return self._rates.of_key, ("key", str(caller.key_id))
         return self._rates.of_subject, ("subject", caller.owner, caller.subject)
 
-    async def _hit(self, item: RateLimitItem, who: tuple[str, ...]) -> Window:
+    async def _hit(self, item: RateLimitItem, who: tuple[str, ...], number: int) -> Window:
         key = self._key(item, who)
         window = self._full.get(key)
         if window is None or window.reset_at <= datetime.now(UTC):
-            count = await self._storage.incr(key, item.get_expiry())
-            window = await self._window(item, key, count)
-            if count <= item.amount:
-                return window
-            self._remember(key, window)
+            # Of several, all or none: where they do not fit, they take nothing from the others.
+            before = await self._storage.get(key) if number > 1 else 0
+            if before + number <= item.amount:
+                count = await self._storage.incr(key, item.get_expiry(), number)
+                window = await self._window(item, key, count)
+                if count <= item.amount:
+                    return window
+                self._remember(key, window)
+            else:
+                window = await self._window(item, key, before)
         message = f"Too many {self._name}: at most {item} from one {who[0]}."
         raise TooFast(message, limit=item.amount, until=window.reset_at)
 

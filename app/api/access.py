@@ -42,7 +42,7 @@ TABLE: Mapping[str, Mapping[frozenset[Role], str]] = {
         ADMINISTRATORS: "serverInfo apiKeys auditLog",
     },
     "Mutation": {
-        WHO_RUNS: "executeCode rerunExecution cancelExecution sendInput",
+        WHO_RUNS: "executeCode executeCodeBatch rerunExecution cancelExecution sendInput",
         OWNERS: "deleteExecutions createAccessToken",
         ADMINISTRATORS: "createApiKey revokeApiKey",
     },
@@ -115,6 +115,7 @@ TABLE: Mapping[str, Mapping[frozenset[Role], str]] = {
     },
     # Answers.
     "ExecuteCodePayload": {WHO_RUNS: "execution errors"},
+    "ExecuteCodeBatchPayload": {WHO_RUNS: "payloads errors"},
     "CancelExecutionPayload": {WHO_RUNS: "execution errors"},
     "SendInputPayload": {WHO_RUNS: "execution errors"},
     "DeleteExecutionsPayload": {OWNERS: "deletedCount hasMore errors"},

@@ -127,15 +127,15 @@ class Context:
         await self.auditor.note(self.caller, action, str(id))
         return True
 
-    async def count_execution(self) -> None:
-        """Count something that the caller wants to have run.
+    async def count_executions(self, number: int) -> None:
+        """Count what the caller wants to have run, all of it or nothing.
 
         Raises:
             Rejected: it must wait.
         """
         try:
-            await self.doorkeeper.executions.count_address(self.address)
-            await self.doorkeeper.executions.count(self.caller)
+            await self.doorkeeper.executions.count_address(self.address, number)
+            await self.doorkeeper.executions.count(self.caller, number)
         except TooFast as error:
             problem = RateLimited(path=(), message=str(error), retry_after=error.retry_after)
             raise Rejected(problem) from error

@@ -36,6 +36,13 @@ from app.api.inputs import (
     ExecuteCodeInput,
     RerunExecutionInput,
 )
+from app.api.running import (
+    ExecuteCodeBatchInput,
+    ExecuteCodeBatchPayload,
+    execute,
+    execute_batch,
+    execute_code,
+)
 from app.api.scalars import SCALARS
 from app.api.service import Health, ServiceLimits, look_at_health
 from app.api.subscription import Subscription
@@ -51,7 +58,7 @@ from app.domain import history
 from app.domain.access import Action
 from app.domain.errors import Rejected
 from app.domain.execution import Execution as ExecutionRecord
-from app.domain.execution import Status, Submission
+from app.domain.execution import Status
 from app.executions.again import again
 
 _PAGE = "Executions sorted by the moment they were created, a page at a time (Relay connection)."
@@ -67,6 +74,7 @@ Before = Annotated[str | None, strawberry.argument(description="Only what preced
 Where = Annotated[ExecutionFilter | None, strawberry.argument(description="Which executions.")]
 Sorted = Annotated[ExecutionOrder | None, strawberry.argument(description="How they are sorted.")]
 Run = Annotated[ExecuteCodeInput, strawberry.argument(description="What to run, and how.")]
+Batch = Annotated[ExecuteCodeBatchInput, strawberry.argument(description="What to run.")]
 Repeat = Annotated[RerunExecutionInput, strawberry.argument(description="What to run again.")]
 Stop = Annotated[CancelExecutionInput, strawberry.argument(description="What to stop.")]
 Type = Annotated[SendInputInput, strawberry.argument(description="What to type, and where.")]
@@ -81,17 +89,6 @@ Erase = Annotated[DeleteExecutionsInput, strawberry.argument(description="What t
 async def _find(info: Info, id: strawberry.ID) -> Execution | None:
     found = await info.context.find(decode_id(id))
     return Execution.of(found) if found else None
-
-
-async def _execute(info: Info, submission: Submission, wait: float) -> ExecuteCodePayload:
-    context, executions = info.context, info.context.executions
-    await context.count_execution()
-    accepted = await executions.submit(submission, context.auditor.of_execution(context.caller))
-    found = await executions.wait(accepted, wait)
-    busy = executions.busy(found)
-    return ExecuteCodePayload(
-        execution=Execution.of(found), errors=user_errors(Rejected(busy)) if busy else []
-    )
 
 
 _ORDERS: dict[ExecutionOrder | None, history.Order] = {
@@ -175,15 +172,14 @@ class Mutation:
         "`waitMs`. A program that fails, times out or runs out of memory is a successful mutation."
     )
     async def execute_code(self, info: Info, input: Run) -> ExecuteCodePayload:
-        executions = info.context.executions
-        try:
-            wait = input.wait()
-            language = info.context.languages[input.language.value]
-            submission = input.submission(info.context.caller, language, executions.rules)
-            return await _execute(info, submission, wait)
-        except Rejected as rejected:
-            errors = user_errors(rejected, also_named=input.names())
-            return ExecuteCodePayload(execution=None, errors=errors)
+        return await execute_code(info, input)
+
+    @strawberry.mutation(
+        description="Run several programs; each is answered as by `executeCode`. Whether there is "
+        "room for them, by rates, quotas and the queue, is decided for all of them at once."
+    )
+    async def execute_code_batch(self, info: Info, input: Batch) -> ExecuteCodeBatchPayload:
+        return await execute_batch(info, input)
 
     @strawberry.mutation(
         description="Run a program of the history again: the same program, input and limits, in "
@@ -199,7 +195,7 @@ class Mutation:
         # Whoever has a program run again can read it: the copy is its own.
         await context.auditor.note_reading(context.caller, [origin])
         try:
-            return await _execute(info, submission, input.wait())
+            return await execute(info, submission, input.wait())
         except Rejected as rejected:
             return ExecuteCodePayload(execution=None, errors=user_errors(rejected))
 

@@ -14,14 +14,13 @@ from uuid import UUID
 import anyio
 import anyio.abc
 
-from app.domain.access import AuditEntry
-from app.domain.execution import Execution, Program, Status
+from app.domain.execution import Execution, Status
 from app.domain.language import Language
 from app.executions.live import Live, Means
 from app.executions.once import TakenError
 from app.executions.slots import Slots
 from app.storage.feed import QUEUE, Bell
-from app.storage.store import Adopted, Claimer, Wish, Work
+from app.storage.store import Adopted, Arrival, Claimer, Work
 
 log = logging.getLogger(__name__)
 
@@ -69,27 +68,22 @@ class Runner:
         if self._may_be_more:
             self._bell.ring("")
 
-    async def start_now(
-        self,
-        execution: Execution,
-        program: Program,
-        wish: Wish | None,
-        entry: AuditEntry | None = None,
-    ) -> Execution:
+    async def start_now(self, arrival: Arrival) -> Execution:
         """Begin an execution in the slot that was taken for it; its row is written first.
 
         Raises:
             TakenError: the wish was fulfilled before.
             NoShareError: its owner has had its share.
         """
+        execution = arrival.execution
         running = replace(execution, status=Status.RUNNING, started_at=execution.created_at)
-        live = self._new(Work(execution=running, program=program))
+        live = self._new(Work(execution=running, program=arrival.program))
         # Known before its row is: a server that closes now waits for this one too.
         leave = self._enter(live)
         self._starting.add(live.id)
         try:
-            store, holder = self._means.store, self._means.holder
-            if earlier := await store.insert(running, program, holder, wish, entry):
+            arrival = replace(arrival, execution=running)
+            if earlier := await self._means.store.insert(arrival, self._means.holder):
                 raise TakenError(earlier)  # noqa: TRY301 - what follows is for every error
         except BaseException:
             self._forget(live, leave)

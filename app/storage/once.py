@@ -12,7 +12,8 @@ from typing import TypeVar
 from sqlalchemy import Connection, bindparam, update
 from sqlalchemy.exc import IntegrityError
 
-from app.domain.execution import Execution
+from app.domain.access import AuditEntry
+from app.domain.execution import Execution, Program
 from app.storage.mapping import execution_of
 from app.storage.reads import EXECUTION
 from app.storage.rows import EXECUTIONS
@@ -44,6 +45,17 @@ class Wish:
     """Of all that determines the run."""
     since: datetime
     """Who used the key before this moment has it no more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """An execution that is about to be added, with what is written at the same time."""
+
+    execution: Execution
+    program: Program
+    wish: Wish | None = None
+    entry: AuditEntry | None = None
+    """Of the audit log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import URL, Connection
 
-from app.domain.access import AuditEntry, Shares
+from app.domain.access import Shares
 from app.domain.errors import InputRefusal
 from app.domain.events import EventPage
 from app.domain.execution import Compilation, Execution, Outcome, Program, Transcript
@@ -35,7 +35,7 @@ from app.storage.erasing import Chosen, Erased
 from app.storage.feed import open_feed
 from app.storage.leases import Adopted, Heir, Recovered, Renewed
 from app.storage.mapping import Hold, Lease, LogEntry
-from app.storage.once import Earlier, Wish
+from app.storage.once import Arrival, Earlier, Wish
 from app.storage.queue import Bounds, Claimer, QueueLength, QueuePlace, Work
 from app.storage.registry import Registry
 from app.storage.transcripts import transcripts
@@ -44,6 +44,7 @@ from app.storage.writes import Note
 
 __all__ = [
     "Adopted",
+    "Arrival",
     "Bounds",
     "Chosen",
     "Claimer",
@@ -62,6 +63,11 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+
+class _NoRoomError(Exception):
+    """There is no room for all of them, so for none."""
+
 
 LEASE_TIME = 15.0  # s; long enough for a pause of the whole machine, short enough to wait for
 
@@ -96,45 +102,54 @@ class Store:
         """Make sure that the database answers and has our tables."""
         await self._database.read(queue.length)
 
-    async def insert(
-        self,
-        execution: Execution,
-        program: Program,
-        holder: str,
-        wish: Wish | None = None,
-        entry: AuditEntry | None = None,
-    ) -> Earlier | None:
-        """Add an execution that runs already; or return who has the key of the wish.
+    async def insert(self, arrival: Arrival, holder: str) -> Earlier | None:
+        """Add an execution that runs already; or return who has the key of its wish.
 
         Raises:
             NoShareError: its owner has had its share.
         """
         add = partial(
             writes.create,
-            execution=execution,
-            program=program,
+            execution=arrival.execution,
+            program=arrival.program,
             holder=holder,
             lease_time=self.lease_time,
         )
-        work = partial(once.once, execution=execution, wish=wish, add=add)
-        return await self._change(self._admitted(work, execution, entry))
+        return await self._change(partial(self._admit, arrival=arrival, add=add))
 
-    async def enqueue(
-        self,
-        execution: Execution,
-        program: Program,
-        bounds: Bounds,
-        wish: Wish | None = None,
-        entry: AuditEntry | None = None,
-    ) -> Earlier | bool:
-        """Add an execution that waits, if there is room; or return who has the key of the wish.
+    async def enqueue(self, arrival: Arrival, bounds: Bounds) -> Earlier | bool:
+        """Add an execution that waits, if there is room; or return who has the key of its wish.
 
         Raises:
             NoShareError: its owner has had its share.
         """
-        add = partial(queue.enqueue, execution=execution, program=program, bounds=bounds)
-        work = partial(once.once, execution=execution, wish=wish, add=add)
-        return await self._change(self._admitted(work, execution, entry))
+        return await self._change(partial(self._enqueue, arrival=arrival, bounds=bounds))
+
+    async def enqueue_all(
+        self, arrivals: Sequence[Arrival], bounds: Bounds
+    ) -> list[Execution | Earlier] | None:
+        """Add executions that wait, if there is room for all of them; else return None.
+
+        Returns:
+            For each of them itself, or who has the key of its wish.
+
+        Raises:
+            NoShareError: an owner has had its share; nothing was added.
+        """
+
+        def add(connection: Connection, note: Note) -> list[Execution | Earlier]:
+            answers: list[Execution | Earlier] = []
+            for arrival in arrivals:
+                answer = self._enqueue(connection, note, arrival, bounds)
+                if answer is False:
+                    raise _NoRoomError
+                answers.append(answer if isinstance(answer, Earlier) else arrival.execution)
+            return answers
+
+        try:
+            return await self._change(add)
+        except _NoRoomError:
+            return None
 
     async def earlier(self, owner: str, wish: Wish) -> Earlier | None:
         """Return which of the owner's executions has the key of a wish."""
@@ -351,25 +366,29 @@ class Store:
         """Whether what is used counts; where others share the database, they may want that."""
         return self.shares is not None or self.is_shared
 
-    def _admitted(
+    def _enqueue(
+        self, connection: Connection, note: Note, arrival: Arrival, bounds: Bounds
+    ) -> Earlier | bool:
+        execution, program = arrival.execution, arrival.program
+        add = partial(queue.enqueue, execution=execution, program=program, bounds=bounds)
+        return self._admit(connection, note, arrival, add)
+
+    def _admit(
         self,
+        connection: Connection,
+        note: Note,
+        arrival: Arrival,
         add: Callable[[Connection, Note], T],
-        execution: Execution,
-        entry: AuditEntry | None,
-    ) -> Callable[[Connection, Note], T]:
-        """Count what is added, and write it into the audit log."""
-
-        def work(connection: Connection, note: Note) -> T:
-            added = add(connection, note)
-            if added is False or isinstance(added, Earlier):  # nothing was added
-                return added
-            if self.shares:
-                usage.admit(connection, self.shares, execution)
-            if entry:
-                audit.add(connection, [entry])
+    ) -> T | Earlier:
+        """Add an execution, count it, and write it into the audit log."""
+        added = once.once(connection, note, arrival.execution, arrival.wish, add)
+        if added is False or isinstance(added, Earlier):  # nothing was added
             return added
-
-        return work
+        if self.shares:
+            usage.admit(connection, self.shares, arrival.execution)
+        if arrival.entry:
+            audit.add(connection, [arrival.entry])
+        return added
 
     async def _change(self, work: Callable[[Connection, Note], T]) -> T:
         """Do the work and tell who waits for what it notes, all of it or nothing."""

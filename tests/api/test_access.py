@@ -260,6 +260,7 @@ def operations() -> list[tuple[str, str]]:
     }
     inputs = {
         "executeCode": '{ language: PYTHON, source: "1" }',
+        "executeCodeBatch": '{ executions: [{ language: PYTHON, source: "" }] }',
         "rerunExecution": f'{{ id: "{UNKNOWN}" }}',
         "cancelExecution": f'{{ id: "{UNKNOWN}" }}',
         "sendInput": f'{{ id: "{UNKNOWN}", eof: true }}',

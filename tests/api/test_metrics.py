@@ -11,7 +11,7 @@ from app.domain.execution import Exit, Status
 from app.domain.ports import Emit, ExecutorState, PoolFigures
 from app.executions.holder import own_name
 from app.main import LANGUAGES
-from app.storage.store import Store
+from app.storage.store import Arrival, Store
 from tests.database.samples import PROGRAM, entry, execution, hold
 
 from .client import Api
@@ -63,7 +63,7 @@ async def test_what_nobody_ran_to_its_end_is_counted_as_well(
     where, pid, _, rest = (await anyio.to_thread.run_sync(own_name)).split(":")
     dead = f"{where}:{pid}:1:{rest}"
     store, lost = Store(f"sqlite:///{database}"), execution()
-    await store.insert(lost, PROGRAM, dead)
+    await store.insert(Arrival(execution=lost, program=PROGRAM), dead)
     await store.append(hold(lost.id, dead), [entry(1)])
     await store.close()
     async with open_api(FakeExecutor(Gate()), slots=1) as api:

@@ -26,7 +26,7 @@ from app.domain.execution import (
 from app.domain.history import Filter, Order, Page, Stats, Window
 from app.domain.limits import DEFAULT_LIMITS
 from app.domain.ports import Support
-from app.storage.store import Claimer, Heir, Hold, LogEntry, Store
+from app.storage.store import Arrival, Claimer, Heir, Hold, LogEntry, Store
 
 Statements = Callable[[], AbstractContextManager[list[str]]]
 
@@ -80,7 +80,7 @@ def entry(seq: int, data: bytes = b"42\n", stream: Stream = Stream.STDOUT) -> Lo
 async def begun(store: Store, **changes: Any) -> UUID:
     """Store an execution that runs, and return its id."""
     one = execution(**changes)
-    await store.insert(one, PROGRAM, HOLDER)
+    await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
     return one.id
 
 
@@ -110,7 +110,7 @@ async def history(store: Store, size: int, owner: str = OWNER) -> list[Execution
             label=chance.choice((None, None, "first try", "second try")),
             created_at=NOW + timedelta(minutes=number),
         )
-        await store.insert(one, PROGRAM, HOLDER)
+        await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
         outcome = chance.choice((measured(chance), measured(chance), *ENDS))
         if outcome:
             await store.finish(hold(one.id), outcome, at=NOW)

@@ -14,7 +14,7 @@ from app.domain.execution import Execution, Outcome, Status, Transcript
 from app.domain.history import Filter, Window
 from app.storage import leases, reads
 from app.storage.engine import CONNECTIONS, postgres_engine
-from app.storage.store import Store
+from app.storage.store import Arrival, Store
 from app.storage.transcripts import transcripts
 from app.storage.urls import is_sqlite, normal
 
@@ -39,7 +39,7 @@ _WAITING = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 async def live(store: Store) -> None:
     """Go through one program's life, with a look at the history in its middle."""
     one = execution()
-    await store.insert(one, PROGRAM, HOLDER)
+    await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
     for number in range(1, PIECES):
         assert await store.append(hold(one.id), [entry(number, b"x")])
         await store.page(OWNER, Filter(), Window(size=10))
@@ -229,6 +229,6 @@ async def test_who_is_cancelled_while_waiting_has_done_nothing(store: Store) -> 
         await anyio.lowlevel.checkpoint()
         one = execution()
         with anyio.move_on_after(0) as scope:
-            await store.insert(one, PROGRAM, HOLDER)
+            await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
     assert scope.cancelled_caught
     assert await store.executions(OWNER, [one.id]) == {}

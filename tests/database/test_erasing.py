@@ -17,7 +17,7 @@ from app.storage import erasing
 from app.storage.engine import Database
 from app.storage.erasing import Chosen, first_id
 from app.storage.rows import EXECUTIONS, OUTPUT
-from app.storage.store import Bounds, Store, Wish
+from app.storage.store import Arrival, Bounds, Store, Wish
 from app.storage.urls import is_sqlite, normal
 
 from .samples import (
@@ -97,7 +97,7 @@ async def test_named_executions_are_erased_if_they_are_the_owners(store: Store) 
 
 async def test_what_has_not_ended_is_left_and_named(store: Store) -> None:
     waiting = execution(status=Status.QUEUED, started_at=None)
-    await store.enqueue(waiting, PROGRAM, Bounds(owned=1, in_all=1))
+    await store.enqueue(Arrival(execution=waiting, program=PROGRAM), Bounds(owned=1, in_all=1))
     running = await begun(store)
     await ended(store)
     assert await erase_all(store, EVERYTHING) == 1
@@ -211,7 +211,7 @@ async def tell(store: Store, number: int, *, session_id: str, mark: str) -> None
         args=(f"{mark}-argument",),
     )
     wish = Wish(key=f"{mark}-key-{number}", fingerprint=b"", since=NOW)
-    await store.insert(one, program, HOLDER, wish)
+    await store.insert(Arrival(execution=one, program=program, wish=wish), HOLDER)
     await store.type_in(OWNER, one.id, f"{mark}-typed-{number}".encode() * size, is_last=True)
     output = f"{mark}-output-{number} ".encode() * size
     await store.append(hold(one.id), [entry(1, output)])

@@ -13,7 +13,7 @@ from app.domain.execution import Program
 from app.storage.engine import Database
 from app.storage.errors import StorageError
 from app.storage.migrations import migrate, pending
-from app.storage.store import Store
+from app.storage.store import Arrival, Store
 from tests.servers.postgres import DURABLE, PostgresServer
 
 from .samples import HOLDER, begun, execution, files
@@ -53,9 +53,9 @@ async def test_a_bug_is_no_storage_error(store: Store, database: Database) -> No
 async def test_no_error_tells_a_candidates_code(store: Store) -> None:
     one = execution()
     program = Program(language="PYTHON", source="their solution")
-    await store.insert(one, program, HOLDER)
+    await store.insert(Arrival(execution=one, program=program), HOLDER)
     with pytest.raises(Exception, match=r"(?i)unique") as caught:
-        await store.insert(one, program, HOLDER)
+        await store.insert(Arrival(execution=one, program=program), HOLDER)
     assert "their solution" not in "".join(traceback.format_exception(caught.value))
 
 
@@ -111,7 +111,10 @@ async def test_a_full_disk_is_explained_and_leaves_no_half(sqlite: Path) -> None
     await store._database.write(lambda connection: connection.execute(limit).all())
     big = execution()
     with pytest.raises(StorageError, match="no room left"):
-        await store.insert(big, Program(language="PYTHON", source="#" * 1_000_000), HOLDER)
+        await store.insert(
+            Arrival(execution=big, program=Program(language="PYTHON", source="#" * 1_000_000)),
+            HOLDER,
+        )
     assert await store.executions(big.owner, [big.id]) == {}
     await begun(store)
     await store.close()

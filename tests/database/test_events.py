@@ -17,7 +17,7 @@ from app.executions.pages import PAGE, Key, Pages
 from app.storage.errors import StorageError
 from app.storage.events import PAGE_SIZE
 from app.storage.feed import MOST_DETAILS, Feed, events_of
-from app.storage.store import Bounds, Chosen, Store
+from app.storage.store import Arrival, Bounds, Chosen, Store
 from tests.servers.postgres import PostgresServer
 
 from .samples import (
@@ -52,7 +52,7 @@ async def listening(store: Store) -> AsyncIterator[Store]:
 
 async def running(store: Store, pieces: int = 0, **changes: object) -> UUID:
     one = execution(status=Status.RUNNING, started_at=LATER, **changes)
-    await store.insert(one, PROGRAM, HOLDER)
+    await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
     if pieces:
         log = [entry(number, str(number).encode()) for number in range(1, pieces + 1)]
         assert await store.append(hold(one.id), log)
@@ -136,7 +136,7 @@ async def test_a_slice_holds_so_many_bytes(store: Store) -> None:
 
 async def test_what_never_began_ends_as_its_second_event(store: Store) -> None:
     one = execution(status=Status.QUEUED, started_at=None)
-    await store.enqueue(one, PROGRAM, Bounds(owned=1, in_all=1))
+    await store.enqueue(Arrival(execution=one, program=PROGRAM), Bounds(owned=1, in_all=1))
     assert [spoken(event) for event in await events(store, one.id)] == ["QUEUED"]
     await store.cancel(OWNER, one.id, Outcome(status=Status.CANCELLED), at=LATER)
     found = await events(store, one.id)

@@ -10,7 +10,7 @@ import pytest
 from app.domain.execution import Execution, Outcome, Status, Stream
 from app.executions.figures import Figures
 from app.executions.recovery import House
-from app.storage.store import Bounds, Claimer, Lease, Store
+from app.storage.store import Arrival, Bounds, Claimer, Lease, Store
 
 from .samples import (
     CLAIMER,
@@ -46,9 +46,9 @@ async def expired(store: Store, url: str) -> AsyncIterator[Store]:
 
 
 async def test_a_lease_is_over_when_nobody_renews_it(store: Store, expired: Store) -> None:
-    await store.insert(execution(), PROGRAM, "alive")
+    await store.insert(Arrival(execution=execution(), program=PROGRAM), "alive")
     silent = execution()
-    await expired.insert(silent, PROGRAM, "silent")
+    await expired.insert(Arrival(execution=silent, program=PROGRAM), "silent")
     assert await store.leases() == (
         Lease(holder="alive", is_expired=False),
         Lease(holder="silent", is_expired=True),
@@ -59,7 +59,7 @@ async def test_a_lease_is_over_when_nobody_renews_it(store: Store, expired: Stor
 
 async def test_a_claim_is_a_lease_as_well(store: Store, expired: Store) -> None:
     one = execution(status=Status.QUEUED, started_at=None)
-    await store.enqueue(one, PROGRAM, Bounds(owned=1, in_all=1))
+    await store.enqueue(Arrival(execution=one, program=PROGRAM), Bounds(owned=1, in_all=1))
     assert await store.leases() == ()
     await expired.claim(CLAIMER, 1)
     assert await store.leases() == (Lease(holder=HOLDER, is_expired=True),)
@@ -68,7 +68,7 @@ async def test_a_claim_is_a_lease_as_well(store: Store, expired: Store) -> None:
 async def test_only_what_is_named_is_renewed(store: Store, expired: Store) -> None:
     named, unnamed = [execution() for _ in range(2)]
     for one in (named, unnamed):
-        await expired.insert(one, PROGRAM, HOLDER)
+        await expired.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
     done = await ended(store)
     assert (await store.renew(HOLDER, [named.id, done])).attempts == {named.id: 1}
     assert (await store.recover(HOLDER, HEIR, is_dead=False)).queued == 1
@@ -81,7 +81,7 @@ async def test_no_clock_of_ours_goes_into_a_lease(store: Store, statements: Stat
     """Hosts disagree about the time; the database agrees with itself."""
     one = execution()
     with statements() as sent:
-        await store.insert(one, PROGRAM, HOLDER)
+        await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
         await store.renew(HOLDER, [one.id])
         await store.leases()
         await store.recover(HOLDER, HEIR, is_dead=False)
@@ -126,7 +126,7 @@ async def test_what_somebody_cancelled_is_cancelled(store: Store) -> None:
 
 async def test_others_are_left_alone(store: Store) -> None:
     alive, done = execution(), await ended(store)
-    await store.insert(alive, PROGRAM, "alive")
+    await store.insert(Arrival(execution=alive, program=PROGRAM), "alive")
     recovered = await store.recover(HOLDER, HEIR, is_dead=True)
     assert (recovered.queued, len(recovered.ended)) == (0, 0)
     assert (await read(store, alive.id)).status is Status.RUNNING
@@ -137,8 +137,8 @@ async def test_only_what_has_expired_is_taken_from_who_may_live(
     store: Store, expired: Store
 ) -> None:
     old, young = [execution() for _ in range(2)]
-    await expired.insert(old, PROGRAM, HOLDER)
-    await store.insert(young, PROGRAM, HOLDER)
+    await expired.insert(Arrival(execution=old, program=PROGRAM), HOLDER)
+    await store.insert(Arrival(execution=young, program=PROGRAM), HOLDER)
     assert (await store.recover(HOLDER, HEIR, is_dead=False)).queued == 1
     assert (await read(store, old.id)).status is Status.QUEUED
     assert (await read(store, young.id)).status is Status.RUNNING
@@ -149,7 +149,7 @@ async def test_what_we_hold_without_knowing_it_is_not_held_for_ever(
 ) -> None:
     """It was stored, and the answer was lost: nobody looks after it, and we live."""
     one = execution()
-    await expired.insert(one, PROGRAM, HOLDER)
+    await expired.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
     await House(expired, HOLDER, None, Figures()).beat()
     found = await read(store, one.id)
     assert (found.status, found.attempt) == (Status.QUEUED, 2)
@@ -221,6 +221,6 @@ async def test_nothing_begins_before_it_was_accepted(store: Store) -> None:
     """The host that runs it may be behind the one that accepted it."""
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     one = execution(status=Status.QUEUED, started_at=None, created_at=tomorrow)
-    await store.enqueue(one, PROGRAM, Bounds(owned=1, in_all=1))
+    await store.enqueue(Arrival(execution=one, program=PROGRAM), Bounds(owned=1, in_all=1))
     [work] = await store.claim(CLAIMER, 1)
     assert work.execution.started_at == tomorrow

@@ -4,7 +4,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 from app.domain.execution import Execution, Status, Stream, Transcript
-from app.storage.store import Store
+from app.storage.store import Arrival, Store
 
 from .samples import (
     HEIR,
@@ -30,7 +30,7 @@ async def read(store: Store, id: object) -> Execution:
 
 async def test_a_new_execution_reads_as_it_was_written(store: Store) -> None:
     one = execution(session_id="interview", label="try", metadata={"task": 7, "tags": ["a"]})
-    await store.insert(one, PROGRAM, HOLDER)
+    await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
     assert await store.executions(OWNER, [one.id]) == {one.id: one}
     assert await store.programs(OWNER, [one.id]) == {one.id: PROGRAM}
     assert await store.transcripts(OWNER, [one.id]) == {one.id: Transcript()}
@@ -38,7 +38,7 @@ async def test_a_new_execution_reads_as_it_was_written(store: Store) -> None:
 
 async def test_an_execution_may_be_running_from_its_first_row(store: Store) -> None:
     one = execution(status=Status.RUNNING, started_at=NOW)
-    await store.insert(one, PROGRAM, HOLDER)
+    await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
     assert await read(store, one.id) == one
 
 

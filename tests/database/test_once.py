@@ -5,7 +5,7 @@ from uuid import UUID
 
 import anyio
 
-from app.storage.store import Store, Wish
+from app.storage.store import Arrival, Store, Wish
 
 from .samples import HOLDER, NOW, OWNER, PROGRAM, Statements, execution
 
@@ -19,15 +19,17 @@ def wish(fingerprint: bytes = b"1", *, at: datetime = NOW, key: str = "key") -> 
 async def wanted(store: Store, wish: Wish, owner: str = OWNER, at: datetime = NOW) -> UUID:
     """Store an execution, and return its id or that of who came first."""
     one = execution(owner=owner, created_at=at)
-    earlier = await store.insert(one, PROGRAM, HOLDER, wish)
+    earlier = await store.insert(Arrival(execution=one, program=PROGRAM, wish=wish), HOLDER)
     return earlier.execution.id if earlier else one.id
 
 
 async def test_who_comes_second_is_told_who_was_first(store: Store) -> None:
     one, other = execution(), execution()
     assert await store.earlier(OWNER, wish()) is None
-    assert await store.insert(one, PROGRAM, HOLDER, wish(b"1")) is None
-    earlier = await store.insert(other, PROGRAM, HOLDER, wish(b"2"))
+    assert (
+        await store.insert(Arrival(execution=one, program=PROGRAM, wish=wish(b"1")), HOLDER) is None
+    )
+    earlier = await store.insert(Arrival(execution=other, program=PROGRAM, wish=wish(b"2")), HOLDER)
     assert earlier
     assert (earlier.execution, earlier.fingerprint) == (one, b"1")
     assert await store.earlier(OWNER, wish()) == earlier

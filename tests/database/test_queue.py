@@ -13,7 +13,7 @@ from app.domain.ports import Support
 from app.storage.engine import postgres_engine
 from app.storage.queue import HEAD_START, SPARE
 from app.storage.rows import EXECUTIONS
-from app.storage.store import Bounds, Claimer, QueuePlace, Store
+from app.storage.store import Arrival, Bounds, Claimer, QueuePlace, Store
 from app.storage.urls import is_sqlite, normal
 
 from .samples import CLAIMER, HOLDER, NOW, OWNER, PROGRAM, SUCCESS, begun, execution, hold
@@ -32,7 +32,7 @@ def waiting(seconds: float = 0, **changes: object) -> Execution:
 
 async def enqueue(store: Store, *executions: Execution, bounds: Bounds = WIDE) -> None:
     for one in executions:
-        assert await store.enqueue(one, PROGRAM, bounds)
+        assert await store.enqueue(Arrival(execution=one, program=PROGRAM), bounds)
 
 
 async def claimed(store: Store, wanted: int, by: Claimer = CLAIMER) -> list[UUID]:
@@ -119,7 +119,9 @@ async def test_who_has_the_version_that_is_asked_for_takes_it(
     wishes = dict.fromkeys(("3", "3.9", "3.12.1", "3.1.", "%", None))
     for number, wish in enumerate(wishes):
         program = replace(PROGRAM, language_version=wish)
-        await store.enqueue(waiting(number), program, Bounds(owned=9, in_all=9))
+        await store.enqueue(
+            Arrival(execution=waiting(number), program=program), Bounds(owned=9, in_all=9)
+        )
     runs = {"PYTHON": Support(versions=versions)}
     by = Claimer(holder=HOLDER, executor="local", runs=runs)
     work = await store.claim(by, 10)
@@ -170,7 +172,9 @@ async def test_the_queue_is_bounded_for_each_owner_and_in_all(
     store: Store, bounds: Bounds, accepted: list[bool]
 ) -> None:
     crowd = [waiting(), waiting(), waiting(), waiting(owner="another")]
-    assert [await store.enqueue(one, PROGRAM, bounds) for one in crowd] == accepted
+    assert [
+        await store.enqueue(Arrival(execution=one, program=PROGRAM), bounds) for one in crowd
+    ] == accepted
     assert (await store.queue_length()).length == accepted.count(True)
 
 

@@ -21,7 +21,7 @@ from app.domain.execution import Compilation, Outcome, Status
 from app.domain.limits import DEFAULT_LIMITS
 from app.storage.engine import Database
 from app.storage.errors import StorageError
-from app.storage.store import Bounds, Store, Wish
+from app.storage.store import Arrival, Bounds, Store, Wish
 from app.storage.usage import Bound, NoShareError
 
 from .samples import HEIR, HOLDER, NOW, OWNER, PROGRAM, SUCCESS, Statements, execution, hold
@@ -48,7 +48,7 @@ async def accept(store: Store, **changes: object) -> bool:
     """Store an execution that waits, unless there is no share for it."""
     one = execution(status=Status.QUEUED, started_at=None, **changes)
     try:
-        return await store.enqueue(one, PROGRAM, ROOMY) is True
+        return await store.enqueue(Arrival(execution=one, program=PROGRAM), ROOMY) is True
     except NoShareError:
         return False
 
@@ -129,9 +129,13 @@ async def test_an_execution_and_its_entry_are_written_together_or_not_at_all(
 ) -> None:
     store.shares = Shares(executions_a_day=1)
     first, second = execution(), execution()
-    await store.insert(first, PROGRAM, HOLDER, entry=entry(target="first"))
+    await store.insert(
+        Arrival(execution=first, program=PROGRAM, entry=entry(target="first")), HOLDER
+    )
     with pytest.raises(NoShareError):
-        await store.insert(second, PROGRAM, HOLDER, entry=entry(target="second"))
+        await store.insert(
+            Arrival(execution=second, program=PROGRAM, entry=entry(target="second")), HOLDER
+        )
     assert set(await store.executions(OWNER, [first.id, second.id])) == {first.id}
     kept = await store.registry.audit(AuditFilter(), before=None, limit=10)
     assert [each.target for each in kept] == ["first"]
@@ -148,24 +152,24 @@ async def test_each_owner_has_a_share_of_each_day(store: Store) -> None:
 async def test_processor_time_of_compilers_and_programs_is_spent(store: Store) -> None:
     store.shares = Shares(cpu_seconds_a_day=0.3)
     one = execution()
-    await store.insert(one, PROGRAM, HOLDER)
+    await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
     compiled = replace(SUCCESS, compilation=Compilation(outcome=SUCCESS))
     await store.finish(hold(one.id), compiled, at=NOW + timedelta(days=1))
     spent = await store.registry.spent(OWNER, NOW)
     assert (spent.executions, spent.cpu_seconds) == (1, 0.25)
     assert await accept(store)
     another = execution()
-    await store.insert(another, PROGRAM, HOLDER)
+    await store.insert(Arrival(execution=another, program=PROGRAM), HOLDER)
     await store.finish(hold(another.id), SUCCESS, at=NOW)
     with pytest.raises(NoShareError) as refused:
-        await store.insert(execution(), PROGRAM, HOLDER)
+        await store.insert(Arrival(execution=execution(), program=PROGRAM), HOLDER)
     assert refused.value.bound is Bound.CPU_SECONDS_A_DAY
 
 
 async def test_an_end_is_spent_once(store: Store) -> None:
     store.shares = Shares()
     one = execution()
-    await store.insert(one, PROGRAM, HOLDER)
+    await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
     assert await store.finish(hold(one.id), SUCCESS, at=NOW)
     assert not await store.finish(hold(one.id), SUCCESS, at=NOW)
     assert (await store.registry.spent(OWNER, NOW)).cpu_seconds == 0.125
@@ -186,7 +190,7 @@ async def test_what_nobody_measured_costs_as_long_as_it_ran_but_not_what_we_lost
 ) -> None:
     store.shares = Shares()
     one = execution(limits=replace(DEFAULT_LIMITS, cpu_time=4.0))
-    await store.insert(one, PROGRAM, HOLDER)
+    await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
     assert one.started_at
     at = one.started_at + timedelta(seconds=ran)
     assert await store.finish(hold(one.id), Outcome(status=status), at=at)
@@ -196,7 +200,7 @@ async def test_what_nobody_measured_costs_as_long_as_it_ran_but_not_what_we_lost
 async def test_what_was_cancelled_and_then_left_behind_costs_as_well(store: Store) -> None:
     store.shares = Shares()
     one = execution()
-    await store.insert(one, PROGRAM, HOLDER)
+    await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
     await store.cancel(OWNER, one.id, HEIR.cancelled, at=NOW)
     assert one.started_at
     heir = replace(HEIR, at=one.started_at + timedelta(seconds=2))
@@ -214,7 +218,7 @@ async def test_ends_of_two_days_and_beginnings_around_midnight_do_not_lock_each_
     for _ in range(15):
         for moment in moments:
             one = execution(created_at=moment, started_at=moment)
-            await store.insert(one, PROGRAM, HOLDER)
+            await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
             await store.cancel(OWNER, one.id, HEIR.cancelled, at=midnight)
         heir = replace(HEIR, at=midnight + timedelta(seconds=1))
         async with anyio.create_task_group() as tasks:
@@ -227,14 +231,14 @@ async def test_ends_of_two_days_and_beginnings_around_midnight_do_not_lock_each_
 async def test_what_is_cancelled_in_the_queue_costs_nothing(store: Store) -> None:
     store.shares = Shares()
     one = execution(status=Status.QUEUED, started_at=None)
-    assert await store.enqueue(one, PROGRAM, ROOMY) is True
+    assert await store.enqueue(Arrival(execution=one, program=PROGRAM), ROOMY) is True
     await store.cancel(OWNER, one.id, HEIR.cancelled, at=NOW + timedelta(seconds=9))
     assert (await store.registry.spent(OWNER, NOW)).cpu_seconds == 0
 
 
 async def test_where_nobody_counts_nothing_is_counted(store: Store) -> None:
     one = execution()
-    await store.insert(one, PROGRAM, HOLDER)
+    await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
     await store.finish(hold(one.id), SUCCESS, at=NOW)
     assert (await store.registry.spent(OWNER, NOW)).executions == 0
 
@@ -251,8 +255,8 @@ async def test_a_wish_that_is_sent_again_is_not_counted_again(store: Store) -> N
     store.shares = Shares(executions_a_day=1)
     wish = Wish(key="k", fingerprint=b"1", since=NOW - timedelta(hours=24))
     first = execution()
-    assert await store.insert(first, PROGRAM, HOLDER, wish) is None
-    earlier = await store.insert(execution(), PROGRAM, HOLDER, wish)
+    assert await store.insert(Arrival(execution=first, program=PROGRAM, wish=wish), HOLDER) is None
+    earlier = await store.insert(Arrival(execution=execution(), program=PROGRAM, wish=wish), HOLDER)
     assert earlier is not None
     assert earlier.execution.id == first.id
     assert (await store.registry.spent(OWNER, NOW)).executions == 1

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from app.storage.store import Store
+from app.storage.store import Arrival, Store
 
 from .samples import HOLDER, PROGRAM, SUCCESS, execution, hold
 
@@ -38,7 +38,7 @@ async def test_who_died_long_ago_is_not_named_and_then_forgotten(store: Store) -
 async def test_an_execution_is_somewhere_until_it_ends(store: Store) -> None:
     placed, elsewhere = execution(), execution()
     for each in (placed, elsewhere):
-        await store.insert(each, PROGRAM, HOLDER)
+        await store.insert(Arrival(execution=each, program=PROGRAM), HOLDER)
     assert await store.placements() == ()
     await store.place(hold(placed.id), {"sandbox": "sb-1"})
     assert await store.placements() == ({"sandbox": "sb-1"},)

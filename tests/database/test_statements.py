@@ -17,7 +17,7 @@ from app.domain.testing import Verdict
 from app.storage.engine import Database
 from app.storage.mapping import execution_values, log_values, outcome_values
 from app.storage.rows import EXECUTIONS, OUTPUT
-from app.storage.store import Store, Wish
+from app.storage.store import Arrival, Store, Wish
 
 from .samples import (
     CLAIMER,
@@ -42,7 +42,7 @@ async def test_a_short_program_is_two_transactions(store: Store, statements: Sta
     commits: list[object] = []
     one = execution()
     with listening(Engine, "commit", commits.append), statements() as sent:
-        await store.insert(one, PROGRAM, HOLDER)
+        await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
         await store.finish(hold(one.id), SUCCESS, at=NOW, entries=[entry(1)])
     # Where processes share a database, one of them may count what the owner has used.
     counted = ["UPDATE owner_usage SET"] if store.is_shared else []
@@ -68,7 +68,7 @@ async def test_a_hundred_pieces_of_output_are_one_statement(
     store: Store, statements: Statements
 ) -> None:
     one = execution()
-    await store.insert(one, PROGRAM, HOLDER)
+    await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
     with statements() as sent:
         await store.append(hold(one.id), [entry(number) for number in range(100)])
     assert len(changes(sent)) == 2  # the lock, the rows

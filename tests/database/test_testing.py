@@ -14,7 +14,7 @@ from app.domain.history import Filter, Window
 from app.domain.limits import DEFAULT_LIMITS
 from app.domain.results import CaseResult
 from app.domain.testing import Case, Suite, Verdict
-from app.storage.store import Bounds, Chosen, Hold, Store
+from app.storage.store import Arrival, Bounds, Chosen, Hold, Store
 from app.storage.usage import Bound, NoShareError
 
 from .samples import CLAIMER, HEIR, HOLDER, NOW, OWNER, PROGRAM, SUCCESS, execution, hold
@@ -39,7 +39,7 @@ CRASH = Outcome(status=Status.CRASHED, signal="SIGSEGV")
 
 async def begun(store: Store, suite: Suite = SUITE) -> UUID:
     one = execution(tests=len(suite.cases), hidden_tests=suite.hidden)
-    await store.insert(one, replace(PROGRAM, suite=suite), HOLDER)
+    await store.insert(Arrival(execution=one, program=replace(PROGRAM, suite=suite)), HOLDER)
     return one.id
 
 
@@ -66,9 +66,9 @@ async def look(store: Store, id: UUID) -> Verdict | None:
 
 async def test_whoever_claims_a_program_gets_its_tests_as_they_were_given(store: Store) -> None:
     waiting = execution(status=Status.QUEUED, started_at=None, tests=3, hidden_tests=1)
-    await store.enqueue(waiting, replace(PROGRAM, suite=SUITE), ROOMY)
+    await store.enqueue(Arrival(execution=waiting, program=replace(PROGRAM, suite=SUITE)), ROOMY)
     plain = execution(status=Status.QUEUED, started_at=None)
-    await store.enqueue(plain, PROGRAM, ROOMY)
+    await store.enqueue(Arrival(execution=plain, program=PROGRAM), ROOMY)
     taken = await store.claim(CLAIMER, 2)
     assert [work.program.suite for work in taken] == [SUITE, None]
     assert [(work.execution.tests, work.execution.hidden_tests) for work in taken] == [
@@ -117,7 +117,7 @@ async def test_an_end_judges_the_tests_together_and_skips_what_was_not_run(
 
 async def test_an_execution_without_tests_has_no_verdict(store: Store) -> None:
     one = execution()
-    await store.insert(one, PROGRAM, HOLDER)
+    await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
     await store.finish(hold(one.id), SUCCESS, at=NOW)
     assert await look(store, one.id) is None
     assert await store.tests(OWNER, [one.id]) == {}
@@ -125,12 +125,12 @@ async def test_an_execution_without_tests_has_no_verdict(store: Store) -> None:
 
 async def test_what_never_began_or_was_lost_is_an_error(store: Store) -> None:
     waiting = execution(status=Status.QUEUED, started_at=None, tests=3)
-    await store.enqueue(waiting, replace(PROGRAM, suite=SUITE), ROOMY)
+    await store.enqueue(Arrival(execution=waiting, program=replace(PROGRAM, suite=SUITE)), ROOMY)
     cancelled = await store.cancel(OWNER, waiting.id, Outcome(status=Status.CANCELLED), at=NOW)
     assert cancelled
     assert cancelled.verdict is Verdict.ERROR
     lost = execution(tests=3, attempt=2)
-    await store.insert(lost, replace(PROGRAM, suite=SUITE), HOLDER)
+    await store.insert(Arrival(execution=lost, program=replace(PROGRAM, suite=SUITE)), HOLDER)
     await store.recover(HOLDER, HEIR, is_dead=True)
     for id in (waiting.id, lost.id):
         assert await look(store, id) is Verdict.ERROR
@@ -154,7 +154,7 @@ async def test_the_history_is_filtered_and_counted_by_kind_and_verdict(store: St
         (Kind.SUBMIT, None),
     ):
         one = execution(kind=kind, tests=3)
-        await store.insert(one, replace(PROGRAM, suite=SUITE), HOLDER)
+        await store.insert(Arrival(execution=one, program=replace(PROGRAM, suite=SUITE)), HOLDER)
         await store.finish(hold(one.id), SUCCESS, at=NOW, verdict=verdict)
 
     async def count(**wanted: frozenset[object]) -> int:
@@ -239,7 +239,7 @@ async def test_tests_are_erased_with_their_execution(store: Store) -> None:
 
 async def submit(store: Store, kind: Kind = Kind.SUBMIT, session: str | None = "s") -> None:
     one = execution(kind=kind, session_id=session)
-    await store.insert(one, PROGRAM, HOLDER)
+    await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
 
 
 async def test_submissions_have_quotas_of_their_own(store: Store) -> None:

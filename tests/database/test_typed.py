@@ -9,7 +9,7 @@ import pytest
 from app.domain.errors import InputRefusal, NoSuchExecution
 from app.domain.execution import Status
 from app.executions.keyboard import Keyboard
-from app.storage.store import Store
+from app.storage.store import Arrival, Store
 from app.storage.typed import BUFFER_SIZE, MOST_IN_ALL
 
 from .samples import HOLDER, NOW, OWNER, PROGRAM, SUCCESS, execution, hold
@@ -17,7 +17,7 @@ from .samples import HOLDER, NOW, OWNER, PROGRAM, SUCCESS, execution, hold
 
 async def interactive(store: Store, **changes: object) -> UUID:
     one = execution(status=Status.RUNNING, started_at=NOW, **{"interactive": True} | changes)
-    await store.insert(one, PROGRAM, HOLDER)
+    await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
     return one.id
 
 

@@ -17,7 +17,7 @@ from app.domain.history import Filter, Window
 from app.domain.limits import DEFAULT_LIMITS, Limits
 from app.storage.engine import Database
 from app.storage.rows import EXECUTIONS
-from app.storage.store import Store
+from app.storage.store import Arrival, Store
 
 from .samples import HOLDER, NOW, OWNER, PROGRAM, begun, ended, entry, execution, hold
 
@@ -51,7 +51,7 @@ async def test_a_program_is_kept_byte_by_byte(store: Store) -> None:
         stdin=AWKWARD,
         args=("", "a b", "\x01é", "--", "\\u0000"),
     )
-    await store.insert(one, program, HOLDER)
+    await store.insert(Arrival(execution=one, program=program), HOLDER)
     assert await store.programs(OWNER, [one.id]) == {one.id: program}
 
 
@@ -164,9 +164,9 @@ def test_every_limit_has_a_default_for_older_rows() -> None:
 
 async def test_an_id_is_used_once(store: Store) -> None:
     one = execution()
-    await store.insert(one, PROGRAM, HOLDER)
+    await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
     with pytest.raises(Exception, match=r"(?i)unique"):
-        await store.insert(one, PROGRAM, HOLDER)
+        await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
 
 
 async def test_deleting_an_execution_deletes_its_output(store: Store, database: Database) -> None:
