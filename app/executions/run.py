@@ -20,6 +20,8 @@ class Workplace:
     scope: Scope
     version: str | None = None
     """Of the language, exactly; None is the usual one."""
+    environment: str | None = None
+    """The id of the one whose packages the program has beside the language."""
 
 
 async def run_program(  # noqa: PLR0913 - all that a run is
@@ -49,8 +51,10 @@ async def run_program(  # noqa: PLR0913 - all that a run is
         stdin=program.stdin,
         typed=typed,
     )
-    version = place.version
-    async with place.executor.sandbox(language, limits, placed, version=version) as sandbox:
+    executor, version, environment = place.executor, place.version, place.environment
+    async with executor.sandbox(
+        language, limits, placed, version=version, environment=environment
+    ) as sandbox:
         await sandbox.write(files | {each.path: each.data for each in product})
         return replace(await sandbox.run(command, emit), compilation=compilation)
 
