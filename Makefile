@@ -52,3 +52,8 @@ lock: install-dev ## Write the locks anew from pyproject.toml
 		--output-file requirements-dev.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 		--no-header --group pyproject.toml:clang --output-file requirements-clang.txt
+	@for each in $(basename $(notdir $(wildcard app/environments/*.in))); do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --only-binary :all: \
+			--generate-hashes --no-emit-index-url --no-header app/environments/$$each.in \
+			--output-file app/environments/requirements-$$each.txt || exit 1; \
+	done

@@ -17,6 +17,7 @@ from app.api.schema import schema as graphql_schema
 from app.console import AsJson, err, fail, out, settings_or_fail
 from app.domain.errors import Check, ExecutorError, Unavailable
 from app.domain.ports import Support
+from app.environment_commands import env
 from app.executors.local.doctor import examine
 from app.executors.modal.credentials import WHERE, BadToken
 from app.key_commands import keys
@@ -40,6 +41,7 @@ app = typer.Typer(
 modal = typer.Typer(help="What running on Modal needs.", no_args_is_help=True)
 app.add_typer(modal, name="modal")
 app.add_typer(keys, name="keys")
+app.add_typer(env, name="env")
 
 
 @app.command()

@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from anyio import to_thread
@@ -32,7 +33,7 @@ from app.api.schema import schema
 from app.api.socket import GraphQLSocket
 from app.api.streams import Room, Streams
 from app.domain.errors import Check
-from app.domain.language import NotFound, Toolchain
+from app.domain.language import Language, NotFound, Toolchain
 from app.domain.ports import Executor
 from app.executions.compiling import Workshop
 from app.executions.products import Products
@@ -64,6 +65,7 @@ def local_executor(settings: Settings) -> LocalExecutor:
         LANGUAGES,
         interpreter=LANGUAGES["PYTHON"].find(None)[0],
         executables=settings.executables,
+        environments=settings.environments,
         keeps_warm=settings.warm_cells == "auto",
         defaults=settings.rules.defaults,
     )
@@ -146,7 +148,7 @@ async def modal_loopback(settings: Settings) -> AsyncIterator[Settings]:
     """
     from app.executors.modal.loopback import LoopbackModal  # noqa: PLC0415 - as above
 
-    async with LoopbackModal(await to_thread.run_sync(_tools)) as server:
+    async with LoopbackModal(await to_thread.run_sync(tools_here, settings.environments)) as server:
         led = settings.model_copy(
             update={
                 "executor": "modal",
@@ -163,12 +165,21 @@ async def modal_loopback(settings: Settings) -> AsyncIterator[Settings]:
         yield led
 
 
-def _tools() -> dict[str, Toolchain]:
-    tools = {}
+def tools_here(environments: Path) -> dict[str, Toolchain]:
+    """Return what a box of that Modal has, with the environments that are built in a folder."""
+    tools: dict[str, Toolchain] = {}
     for each in LANGUAGES.values():
+        name = each.image.executable  # of several languages, perhaps
         with suppress(NotFound):
-            tools[each.image.executable] = each.find(None)[0]
+            tools[name] = _with_all(each, tools.get(name) or each.find(None)[0], environments)
     return tools
+
+
+def _with_all(language: Language, toolchain: Toolchain, environments: Path) -> Toolchain:
+    """Return a toolchain with all environments that are built for it, as an image has them."""
+    for each in language.environments:
+        toolchain = toolchain.equipped(each, environments) or toolchain
+    return toolchain
 
 
 def slots_of(settings: Settings) -> int:

@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     executables: dict[str, Path] = Field(
         {}, description='Interpreters of your choice: {"PYTHON": "/usr/bin/python3.12"}.'
     )
+    environments: Path = Field(
+        Path("environments"), description="Folder in which `greenroom env build` keeps packages."
+    )
     allowed_hosts: Names = Field(
         ("localhost", "127.0.0.1", "[::1]"),
         description="Host names under which this server may be asked, separated by commas.",

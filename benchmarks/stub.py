@@ -82,9 +82,10 @@ class StubExecutor:
         placed: Placed | None = None,
         *,
         version: str | None = None,
+        environment: str | None = None,
     ) -> AsyncIterator[Sandbox]:
         """Give what runs nothing."""
-        del language, limits, placed, version
+        del language, limits, placed, version, environment
         yield StubSandbox()
 
     async def reattach(self, *_: Any, **__: Any) -> Exit | None:

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
+from typing import Self
 
+from app.domain.environment import Environment
 from app.domain.limits import Limits
 
 FOLDER = "/box"
@@ -35,6 +37,21 @@ class Toolchain:
     mounts: tuple[Mount, ...] = ()
     hidden: tuple[Path, ...] = ()
     """Folders that appear empty, such as a host's installed packages."""
+    abi: str = ""
+    """What packages with compiled parts have to be made for, where the language has such."""
+    variables: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What a program finds in the environment of its process, beside the usual."""
+
+    def equipped(self, environment: Environment, folder: Path) -> Self | None:
+        """Return it with an environment that is built for it in a folder, or None if none is."""
+        built = folder.absolute() / environment.name_for(self.abi)
+        if not built.is_dir():
+            return None
+        return replace(
+            self,
+            mounts=(*self.mounts, Mount(source=built, target=environment.target)),
+            variables={**self.variables, **environment.variables},
+        )
 
 
 def beginnings(version: str) -> Iterator[str]:
@@ -80,7 +97,7 @@ class Sources:
     """What is in that file."""
 
 
-Environment = Callable[[Limits], Mapping[str, str]]
+Variables = Callable[[Limits], Mapping[str, str]]
 Arguments = Callable[[Sources, Limits], tuple[str, ...]]
 
 
@@ -129,10 +146,12 @@ class Language:
     """What runs its programs, where the executor may start it ahead."""
     memory: int | None = None
     """Bytes that its programs need by default, where that is more than usual."""
-    environment: Environment = _nothing
+    environment: Variables = _nothing
     """What its run-time has to know of the limits, so that it keeps within them by itself."""
     unbuffered: Mapping[str, str] = field(default_factory=dict)
     """More of the environment of an interactive run, so that prompts appear at once."""
+    environments: tuple[Environment, ...] = ()
+    """Sets of packages that its programs may ask for."""
 
     @property
     def file_extension(self) -> str:

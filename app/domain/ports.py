@@ -41,6 +41,20 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentState:
+    """Whether an executor can run a language's programs in one of its environments."""
+
+    versions: tuple[str, ...] = ()
+    """Those of the language that it is there for, the usual one first."""
+    reason: str | None = None
+
+    @property
+    def is_available(self) -> bool:
+        """Whether a program can have it."""
+        return self.reason is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Support:
     """Whether an executor can run a language: its versions, or the reason why not."""
 
@@ -48,6 +62,8 @@ class Support:
     """Those that can be chosen, the usual one first; None where they are not known: then a program
     that asks for one waits for somebody who has it."""
     reason: str | None = None
+    environments: Mapping[str, EnvironmentState] = field(default_factory=dict)
+    """By their ids; one that is missing is not known: who asks for it waits for who has it."""
 
     @property
     def version(self) -> str | None:
@@ -133,9 +149,11 @@ class Executor(Protocol):
         placed: Placed | None = None,
         *,
         version: str | None = None,
+        environment: str | None = None,
     ) -> AbstractAsyncContextManager[Sandbox]:
         """Open a sandbox for one program, by a version that `supports` has told or the usual one.
 
+        With the id of an environment, its packages are there as well.
         `placed` is called where the program can outlive this process, before it starts.
 
         Raises:

@@ -20,6 +20,8 @@ class Workplace:
     scope: Scope
     version: str | None = None
     """Of the language, exactly; None is the usual one."""
+    environment: str | None = None
+    """The id of the one whose packages the program has beside the language."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,7 @@ async def run_prepared(  # noqa: PLR0913 - all that a run is
     """
     if not prepared.is_ready:
         return Exit(compilation=prepared.compilation)
-    language, sources, version = prepared.language, prepared.sources, place.version
+    language, sources = prepared.language, prepared.sources
     unbuffered = {} if given.typed is None else language.unbuffered
     command = Command(
         arguments=(*language.run(sources, limits), *given.args),
@@ -90,7 +92,9 @@ async def run_prepared(  # noqa: PLR0913 - all that a run is
         stdin=given.stdin,
         typed=given.typed,
     )
-    async with place.executor.sandbox(language, limits, placed, version=version) as sandbox:
+    async with place.executor.sandbox(
+        language, limits, placed, version=place.version, environment=place.environment
+    ) as sandbox:
         await sandbox.write({**prepared.files, **{each.path: each.data for each in given.files}})
         return replace(await sandbox.run(command, emit), compilation=prepared.compilation)
 

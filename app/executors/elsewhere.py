@@ -35,9 +35,10 @@ class ElsewhereExecutor:
         placed: Placed | None = None,
         *,
         version: str | None = None,
+        environment: str | None = None,
     ) -> AsyncIterator[Sandbox]:
         """Refuse: nothing is run here."""
-        del language, limits, placed, version
+        del language, limits, placed, version, environment
         raise ExecutorError("this process runs no programs")
         yield  # a generator, although it never gets here
 

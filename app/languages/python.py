@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from app.domain.language import ImageNeeds, Language, Mount, NotFound, Runtime, Toolchain
+from app.environments import environments_of
 from app.languages._host import version_in
 
 _PROBE = """
@@ -20,6 +21,7 @@ versioned = f"python{sys.version_info.major}.{sys.version_info.minor}"
 print(json.dumps({
     "prefix": sys.base_prefix,
     "executable": sys.base_prefix + "/bin/" + versioned,
+    "abi": sysconfig.get_config_var("SOABI") or "",
     "packages": [
         sysconfig.get_path("purelib", vars={"base": sys.base_prefix}),
         sysconfig.get_path("platlib", vars={"platbase": sys.base_prefix}),
@@ -57,6 +59,7 @@ def _toolchain(python: Path) -> Toolchain:
         executable=Path(facts["executable"]),
         mounts=() if is_system else (Mount(source=prefix, target=prefix),),
         hidden=tuple(path for path in map(Path, facts["packages"]) if path.is_dir()),
+        abi=facts["abi"],
     )
 
 
@@ -90,4 +93,5 @@ LANGUAGE = Language(
     runtime=Runtime.CPYTHON,
     image=ImageNeeds(executable="python3"),
     unbuffered={"PYTHONUNBUFFERED": "1"},
+    environments=environments_of("PYTHON"),
 )

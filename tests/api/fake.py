@@ -81,8 +81,9 @@ class FakeExecutor:
         placed: Placed | None = None,
         *,
         version: str | None = None,
+        environment: str | None = None,
     ) -> AsyncIterator[Sandbox]:
-        del language, limits, placed
+        del language, limits, placed, environment
         self.versions.append(version)
         self.sandboxes += 1
         yield FakeSandbox(self.program)

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 
-from app.domain.execution import Exit, Outcome, Output, Program, Status, Stream
+from app.domain.execution import Exit, File, Outcome, Output, Program, Status, Stream
 from app.domain.language import Language
 from app.domain.limits import DEFAULT_LIMITS, MIB, Limits
 from app.domain.ports import Executor, Placement
@@ -76,6 +76,8 @@ async def run(  # noqa: PLR0913 - all that a program is given
     heard: Callable[[Output], Awaitable[None]] | None = None,
     workshop: Workshop | None = None,
     version: str | None = None,
+    environment: str | None = None,
+    files: Sequence[File] = (),
     **limits: float,
 ) -> Result:
     """Run a program in a sandbox of its own, under the default limits or others."""
@@ -86,13 +88,14 @@ async def run(  # noqa: PLR0913 - all that a program is given
         if heard is not None:
             await heard(output)
 
-    program = Program(language=language.id, source=source)
+    program = Program(language=language.id, source=source, files=tuple(files))
     given = Input(stdin=stdin, args=tuple(args), typed=typed)
     place = Workplace(
         executor=executor,
         workshop=workshop or WORKSHOP,
         scope=("local", None),
         version=version or executor.supports(language).version,
+        environment=environment,
     )
     bounds = limits_with(**limits)
     prepared = await prepare(place, language, program)

@@ -2,16 +2,16 @@
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import anyio
 import pytest
 from anyio import to_thread
 from pydantic import SecretStr
 
-from app.domain.language import NotFound
 from app.domain.limits import DEFAULT_LIMITS, Limits
 from app.domain.ports import Executor
 from app.executors.local.executor import LocalExecutor
@@ -20,6 +20,7 @@ from app.executors.modal.credentials import MODAL_SERVER, read_token
 from app.executors.modal.executor import ModalExecutor, ModalOptions
 from app.executors.modal.loopback import LoopbackModal
 from app.languages import all_languages
+from app.main import tools_here
 from tests.contract.host import living
 from tests.contract.waiting import at_rest, pids
 from tests.wire.adapter import Ledger, executor_on, pinned_client, until_ready
@@ -30,6 +31,7 @@ LANGUAGES = all_languages()
 _UIDS_FOR_TESTS = 2_000_000_000
 _WARM = 3  # boxes; while one test runs, those of the next are made
 _PATIENCE = 10.0  # s
+NOWHERE = Path("/nowhere")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,9 @@ class Subject:
 
 
 @asynccontextmanager
-async def local(*, keeps_warm: bool = True) -> AsyncIterator[Subject]:
+async def local(*, keeps_warm: bool = True, environments: Path = NOWHERE) -> AsyncIterator[Subject]:
     """Open the embedded sandbox, as root under a uid that nobody else on this host has."""
-    executor = await to_thread.run_sync(partial(_made, keeps_warm=keeps_warm))
+    executor = await to_thread.run_sync(partial(_made, keeps_warm, environments))
     uid = os.geteuid()
     if executor._stage.uid is not None:
         uid = executor._stage.uid = _UIDS_FOR_TESTS + os.getpid()
@@ -62,18 +64,19 @@ async def local(*, keeps_warm: bool = True) -> AsyncIterator[Subject]:
         yield Subject(executor, survivors)
 
 
-def _made(*, keeps_warm: bool) -> LocalExecutor:
-    interpreter = LANGUAGES["PYTHON"].find(None)[0]
-    return LocalExecutor(LANGUAGES, interpreter=interpreter, keeps_warm=keeps_warm)
+def _made(keeps_warm: bool, environments: Path) -> LocalExecutor:  # noqa: FBT001 - private
+    return LocalExecutor(
+        LANGUAGES,
+        interpreter=LANGUAGES["PYTHON"].find(None)[0],
+        environments=environments,
+        keeps_warm=keeps_warm,
+    )
 
 
 @asynccontextmanager
-async def modal() -> AsyncIterator[Subject]:
+async def modal(environments: Path = NOWHERE) -> AsyncIterator[Subject]:
     """Open the executor on Modal, with Modal's own client and a Modal of our own behind it."""
-    tools = {}
-    for each in LANGUAGES.values():
-        with suppress(NotFound):
-            tools[each.image.executable] = each.find(None)[0]
+    tools = tools_here(environments)
     if os.geteuid() != 0:
         # Before anything is open: a skip within a group of tasks would be a failure.
         pytest.skip("only the host's root can give a box the two users that Modal's have")

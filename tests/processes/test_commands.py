@@ -21,6 +21,7 @@ COMMANDS = (
     "worker",
     "migrate",
     "keys",
+    "env",
     "purge",
     "doctor",
     "languages",

@@ -42,18 +42,20 @@ class LocalExecutor:
         languages: every language by its id.
         interpreter: a Python that can run a cell's init.
         executables: by language id, executables that the operator has chosen.
+        environments: the folder in which environments are built.
         keeps_warm: whether cells wait ready for their programs.
         defaults: the limits that these are made ready for.
     """
 
     name = "local"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options, each with a default
         self,
         languages: Mapping[str, Language],
         *,
         interpreter: Toolchain,
         executables: Mapping[str, Path] | None = None,
+        environments: Path = Path("environments"),
         keeps_warm: bool = True,
         defaults: Limits = DEFAULT_LIMITS,
     ) -> None:
@@ -61,7 +63,7 @@ class LocalExecutor:
         self._wants_warm = keeps_warm
         self._warm = Warm(cells={}, checks=())
         self._interpreter = interpreter
-        self._toolchains = Toolchains(languages, executables or {})
+        self._toolchains = Toolchains(languages, executables or {}, environments)
         mounts = (mount for each in (interpreter, *self._toolchains) for mount in each.mounts)
         self._stage = Stage(tuple(mounts))
         self._command_lines: dict[Toolchain, list[str]] = {}
@@ -129,10 +131,11 @@ class LocalExecutor:
         placed: Placed | None = None,
         *,
         version: str | None = None,
+        environment: str | None = None,
     ) -> AsyncIterator[Sandbox]:
-        """Start a fresh cell."""
+        """Start a fresh cell, or take a warm one; with an environment it is always a fresh one."""
         del placed  # a cell cannot outlive us
-        toolchain = self._toolchains.choose(language, version)
+        toolchain = self._toolchains.choose(language, version, environment)
         async with AsyncExitStack() as opened:
             cells = self._warm_cells(language, toolchain)
             if cells and cells.recipe.fits(*plain_start(toolchain, language, limits)):
@@ -279,6 +282,16 @@ class LocalExecutor:
                 detail=", ".join(support.versions or ()) or support.reason or "",
                 required=False,
             )
+            for name, state in support.environments.items():
+                yield Check(
+                    name=f"environment {name}",
+                    passed=state.is_available,
+                    detail=f"for {id} {', '.join(state.versions)}"
+                    if state.versions
+                    else "not built",
+                    remedy=f"if programs are to have it: `greenroom env build {name}`",
+                    required=False,
+                )
 
 
 def _require_filter() -> None:

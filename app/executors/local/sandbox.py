@@ -88,4 +88,5 @@ def argv(
 
 def environment(toolchain: Toolchain) -> dict[str, str]:
     """Return what every program finds in its environment."""
-    return _ENVIRONMENT | {"PATH": f"{toolchain.executable.parent}:{_PATH}"}
+    path = f"{toolchain.executable.parent}:{_PATH}"
+    return _ENVIRONMENT | {"PATH": path} | dict(toolchain.variables)

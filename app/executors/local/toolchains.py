@@ -3,14 +3,14 @@
 import os
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 
 import anyio
 
 from app.domain.errors import ExecutorError
 from app.domain.language import Language, NotFound, Toolchain
-from app.domain.ports import Support
+from app.domain.ports import EnvironmentState, Support
 
 _VERSION_LENGTH = 100
 
@@ -20,21 +20,35 @@ class Toolchains:
 
     Args:
         executables: by language id, those that the operator has chosen.
+        environments: the folder in which environments are built.
     """
 
-    def __init__(self, languages: Mapping[str, Language], executables: Mapping[str, Path]) -> None:
+    def __init__(
+        self,
+        languages: Mapping[str, Language],
+        executables: Mapping[str, Path],
+        environments: Path,
+    ) -> None:
         self._languages = languages
         self._support: dict[str, Support] = {}
         self._found: dict[str, tuple[Toolchain, ...]] = {}
+        self._equipped: dict[tuple[Toolchain, str], Toolchain] = {}
         self._versions: dict[str, dict[str, Toolchain]] = {}
         for language in languages.values():
             try:
                 self._found[language.id] = language.find(executables.get(language.id))
             except NotFound as missing:
                 self._support[language.id] = Support(reason=str(missing))
+            else:
+                self._equip(language, environments)
+
+    def _equip(self, language: Language, environments: Path) -> None:
+        for toolchain, each in product(self._found[language.id], language.environments):
+            if equipped := toolchain.equipped(each, environments):
+                self._equipped[toolchain, each.id] = equipped
 
     def __iter__(self) -> Iterator[Toolchain]:
-        return chain.from_iterable(self._found.values())
+        return chain(*self._found.values(), self._equipped.values())
 
     @property
     def support(self) -> Mapping[str, Support]:
@@ -47,8 +61,10 @@ class Toolchains:
             for toolchain in list(versions.values())[:1]:
                 yield self._languages[id], toolchain
 
-    def choose(self, language: Language, version: str | None) -> Toolchain:
-        """Return the toolchain of a version, or the usual one.
+    def choose(
+        self, language: Language, version: str | None, environment: str | None = None
+    ) -> Toolchain:
+        """Return the toolchain of a version, or the usual one; with an environment if asked for.
 
         Raises:
             ExecutorError: there is none.
@@ -57,7 +73,11 @@ class Toolchains:
         toolchain = self._versions.get(language.id, {}).get(version or "")
         if toolchain is None:
             raise ExecutorError(f"{language.name} {version or ''} is not here")
-        return toolchain
+        if environment is None:
+            return toolchain
+        if (toolchain, environment) not in self._equipped:
+            raise ExecutorError(f"{language.name} {version} has no environment {environment} here")
+        return self._equipped[toolchain, environment]
 
     async def ask(self, say: Callable[[Language, Toolchain], Awaitable[str]]) -> None:
         """Learn the version of each from what it says."""
@@ -83,9 +103,21 @@ class Toolchains:
             except ExecutorError as error:
                 reasons.append(str(error))  # of this one; whether any cell works is proven later
         self._versions[language.id] = versions
+        states = {each.id: self._state(each.id, versions) for each in language.environments}
         self._support[language.id] = (
-            Support(versions=tuple(versions)) if versions else Support(reason=reasons[0])
+            Support(versions=tuple(versions), environments=states)
+            if versions
+            else Support(reason=reasons[0])
         )
+
+    def _state(self, environment: str, versions: Mapping[str, Toolchain]) -> EnvironmentState:
+        having = tuple(
+            version
+            for version, toolchain in versions.items()
+            if (toolchain, environment) in self._equipped
+        )
+        missing = f"it is not built here; run `greenroom env build {environment}`"
+        return EnvironmentState(versions=having, reason=None if having else missing)
 
 
 def _version(language: Language, said: str) -> str:

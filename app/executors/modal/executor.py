@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -18,7 +17,16 @@ from app.domain.errors import Check, ExecutorError, Unavailable
 from app.domain.execution import Exit, Output, Stream
 from app.domain.language import Language
 from app.domain.limits import MIB, Limits
-from app.domain.ports import Command, Emit, ExecutorState, Placed, Placement, Sandbox, Support
+from app.domain.ports import (
+    Command,
+    Emit,
+    EnvironmentState,
+    ExecutorState,
+    Placed,
+    Placement,
+    Sandbox,
+    Support,
+)
 from app.executors.modal.account import Account, BoxSize, connect, end
 from app.executors.modal.attempt import Attempt
 from app.executors.modal.box import Box, find_box, open_box
@@ -30,6 +38,7 @@ from app.executors.modal.pool import Pool, open_pool
 from app.executors.modal.private import require_tried_version
 from app.executors.modal.reaper import ROUND, Registry, Replica
 from app.executors.modal.sandbox import ModalSandbox, disown_if_lost
+from app.executors.modal.support import ASK, questions, support_of
 
 log = logging.getLogger(__name__)
 
@@ -37,18 +46,6 @@ _OVERHEAD = 128 * MIB  # of a box beside the program: the supervisor, and what i
 _SPARE_LIFE = 60  # s that a box has beside its age and its run, for what is between them
 _LONGEST_LIFE = 24 * 3600  # s; Modal allows no more
 _LAST_CREATE = 5.0  # s that a stopping server waits for boxes that are being made
-_VERSION_LENGTH = 100
-_ASK = """
-import json, subprocess, sys
-answers = {}
-for id, question in json.loads(sys.argv[1]).items():
-    try:
-        asked = subprocess.run(question, capture_output=True, timeout=20)
-        answers[id] = (asked.stdout + asked.stderr).decode(errors="replace")[:2000]
-    except (OSError, subprocess.TimeoutExpired):
-        pass
-print(json.dumps(answers))
-"""
 _RETRY = (1.0, 2.0, 5.0, 15.0, 30.0)  # s between tries of what has to succeed one day
 
 
@@ -152,10 +149,23 @@ class ModalExecutor:
         placed: Placed | None = None,
         *,
         version: str | None = None,
+        environment: str | None = None,
     ) -> AsyncIterator[Sandbox]:
         """Prepare a run; its box is claimed when the program is ready to go."""
         del version  # an image has one of each language
-        yield ModalSandbox(language, limits, self._claim, self._release, placed)
+        variables = self._variables_of(language, environment)
+        yield ModalSandbox(
+            language, limits, self._claim, self._release, placed, variables=variables
+        )
+
+    def _variables_of(self, language: Language, environment: str | None) -> Mapping[str, str]:
+        if environment is None:
+            return {}
+        chosen = next((each for each in language.environments if each.id == environment), None)
+        state = self.supports(language).environments.get(environment, EnvironmentState())
+        if chosen is None or not state.is_available:
+            raise ExecutorError(state.reason or f"{language.name} has no {environment}")
+        return chosen.variables
 
     async def reattach(
         self,
@@ -354,37 +364,23 @@ class ModalExecutor:
                 await anyio.sleep(pause)
             else:
                 for each in self._languages.values():
-                    self._support[each.id] = version_of(each, answers.get(each.id))
+                    self._support[each.id] = support_of(each, answers)
                 return
 
     async def _ask_versions(self) -> Mapping[str, str]:
-        """Ask every language in one box what it says of its version."""
+        """Ask in one box what it has of every language."""
         said = bytearray()
 
         async def listen(output: Output) -> None:
             if output.stream is Stream.STDOUT:
                 said.extend(output.data)
 
-        questions = {
-            each.id: [each.image.executable, *each.version_arguments]
-            for each in self._languages.values()
-        }
+        asked = dict(chain.from_iterable(map(questions, self._languages.values())))
         python = self._languages["PYTHON"]
-        sandbox = ModalSandbox(python, self._usual, self._claim, self._release)
-        await sandbox.run(Command(arguments=("-c", _ASK, json.dumps(questions))), listen)
+        sandbox = ModalSandbox(python, self._usual, self._claim, self._release, variables={})
+        await sandbox.run(Command(arguments=("-c", ASK, json.dumps(asked))), listen)
         answers: dict[str, str] = json.loads(said)
         return answers
-
-
-def version_of(language: Language, said: str | None) -> Support:
-    """Read the version in what a language says of itself in a box, if it is there at all."""
-    if said is None:
-        missing = f"{language.image.executable} is not in the image; run `greenroom modal build`"
-        return Support(reason=missing)
-    found = re.search(language.version_pattern, said)
-    if found is None:
-        return Support(reason=f"it does not tell its version, but {said[:200]!r}")
-    return Support(versions=(" ".join(found.groups())[:_VERSION_LENGTH],))
 
 
 def _say_hello(account: Account) -> None:

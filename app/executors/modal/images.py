@@ -42,10 +42,16 @@ class Recipe:
 
 
 def recipe_for(languages: Iterable[Language]) -> Recipe:
-    """Gather what the languages need."""
+    """Gather what the languages and their environments need."""
+    languages = tuple(languages)
     needs = [language.image for language in languages]
+    environments = [each for language in languages for each in language.environments]
+    commands = [
+        *(command for need in needs for command in need.commands),
+        *(command for each in environments for command in each.commands),
+    ]
     return Recipe(
         apt=tuple(sorted({name for need in needs for name in need.apt})),
         pip=tuple(sorted({name for need in needs for name in need.pip})),
-        commands=tuple(dict.fromkeys(command for need in needs for command in need.commands)),
+        commands=tuple(dict.fromkeys(commands)),
     )

@@ -4,6 +4,7 @@ import json
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 import anyio
 
@@ -39,14 +40,17 @@ _ENVIRONMENT = {
 class ModalSandbox:
     """A place for one program of one language."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a run, and where its box comes from
         self,
         language: Language,
         limits: Limits,
         claim: Claim,
         release: Release,
         placed: Placed | None = None,
+        *,
+        variables: Mapping[str, str],
     ) -> None:
+        self._variables = variables
         self._language, self._limits = language, limits
         self._claim, self._release, self._placed = claim, release, placed
         self._files: dict[str, bytes] = {}
@@ -61,7 +65,9 @@ class ModalSandbox:
         When Modal takes the box away before anything of the program was seen, it runs once more
         in a fresh one: nobody can tell, and it is not the program's fault.
         """
-        job = encode_job(self._language, self._limits, self._files, command)
+        variables = {**self._variables, **command.environment}
+        equipped = replace(command, environment=variables)
+        job = encode_job(self._language, self._limits, self._files, equipped)
         typist = Typist(command.typed) if command.typed is not None else None
         attempt = Attempt(self._limits, emit, typist)
         try:
