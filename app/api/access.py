@@ -53,7 +53,8 @@ TABLE: Mapping[str, Mapping[frozenset[Role], str]] = {
         EVERYBODY: "id status language languageVersion limits limitsHit subject sessionId label "
         "metadata isInteractive executor attempt queue rerunOf createdAt startedAt finishedAt "
         "exitCode signal timeLimit message usage compile source files entryPoint stdin args "
-        "stdout stderr stdoutStream stderrStream events kind verdict tests testSummary"
+        "stdout stderr stdoutStream stderrStream events kind verdict tests testSummary "
+        "environment"
     },
     "TestResult": {
         EVERYBODY: "position name isHidden weight verdict status exitCode signal timeLimit message "
@@ -85,8 +86,10 @@ TABLE: Mapping[str, Mapping[frozenset[Role], str]] = {
     # The service. What it is made of, and how full others make it, is its operator's business.
     "Language": {
         EVERYBODY: "id name version versions isAvailable unavailableReason defaultMemoryBytes "
-        "isCompiled editorMode fileExtension example"
+        "isCompiled editorMode fileExtension example environments"
     },
+    "Environment": {EVERYBODY: "id isAvailable unavailableReason packages"},
+    "Package": {EVERYBODY: "name version"},
     "ServiceLimits": {
         EVERYBODY: "defaults maximums sourceBytes stdinBytes args argsBytes files filesBytes "
         "tests testsBytes metadataBytes metadataDepth textLength defaultWaitMs maxWaitMs pageSize"
@@ -131,6 +134,7 @@ TABLE: Mapping[str, Mapping[frozenset[Role], str]] = {
     "InputBufferFull": {EVERYBODY: _MISTAKE},
     "LimitTooHigh": {EVERYBODY: f"{_MISTAKE} limit requested maximum"},
     "LanguageUnavailable": {EVERYBODY: f"{_MISTAKE} available"},
+    "EnvironmentUnavailable": {EVERYBODY: f"{_MISTAKE} available"},
     "VersionUnavailable": {EVERYBODY: f"{_MISTAKE} available"},
     "ServerBusy": {EVERYBODY: f"{_MISTAKE} retryAfterMs"},
     "RateLimited": {EVERYBODY: f"{_MISTAKE} retryAfterMs"},

@@ -50,6 +50,9 @@ class UserErrorCode(Enum):
         "LANGUAGE_UNAVAILABLE", description="See `LanguageUnavailable`."
     )
     VERSION_UNAVAILABLE = enum_value("VERSION_UNAVAILABLE", description="See `VersionUnavailable`.")
+    ENVIRONMENT_UNAVAILABLE = enum_value(
+        "ENVIRONMENT_UNAVAILABLE", description="See `EnvironmentUnavailable`."
+    )
     LIMIT_TOO_HIGH = enum_value("LIMIT_TOO_HIGH", description="See `LimitTooHigh`.")
     SERVER_BUSY = enum_value("SERVER_BUSY", description="See `ServerBusy`.")
     RATE_LIMITED = enum_value("RATE_LIMITED", description="See `RateLimited`.")
@@ -97,6 +100,13 @@ class LanguageUnavailable(UserError):
 class VersionUnavailable(UserError):
     available: list[str] = strawberry.field(
         description="The versions that are here, the usual one first."
+    )
+
+
+@strawberry.type(description="The packages cannot be had here, or not in this language.")
+class EnvironmentUnavailable(UserError):
+    available: list[str] = strawberry.field(
+        description="The environments of the language that can be had here."
     )
 
 
@@ -165,6 +175,7 @@ IMPLEMENTATIONS = (
     LimitTooHigh,
     LanguageUnavailable,
     VersionUnavailable,
+    EnvironmentUnavailable,
     ServerBusy,
     RateLimited,
     QuotaExceeded,
@@ -232,6 +243,13 @@ def _user_error(  # noqa: PLR0911 - one for each problem
         case domain.VersionUnavailable():
             return VersionUnavailable(
                 code=UserErrorCode.VERSION_UNAVAILABLE,
+                message=message,
+                path=path,
+                available=list(problem.available),
+            )
+        case domain.EnvironmentUnavailable():
+            return EnvironmentUnavailable(
+                code=UserErrorCode.ENVIRONMENT_UNAVAILABLE,
                 message=message,
                 path=path,
                 available=list(problem.available),

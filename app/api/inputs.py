@@ -29,6 +29,10 @@ class ExecuteCodeInput:
         description="One of the language's `versions`, or the beginning of one: `3` and `3.11` are "
         "3.11.2 as well. The first that fits runs the program; the usual one if left out.",
     )
+    environment: str | None = strawberry.field(
+        default=None,
+        description="The id of one of the language's `environments`, to have its packages.",
+    )
     source: str = strawberry.field(
         description="The program's text: the file `main.py`, `main.js` and so on, which is "
         "started. It may be empty when `entryPoint` is one of `files`."
@@ -113,6 +117,7 @@ class ExecuteCodeInput:
                 files=files_of(self.files),
                 entry_point=self.entry_point and path_of("entryPoint", self.entry_point),
                 language_version=self.language_version,
+                environment=self.environment,
                 suite=suite_of(self.tests, limits, stops=bool(self.stop_on_failure)),
             ),
             kind=Kind.RUN if self.kind is None else Kind[self.kind.name],

@@ -36,6 +36,7 @@ from app.api.inputs import (
     ExecuteCodeInput,
     RerunExecutionInput,
 )
+from app.api.languages import Language
 from app.api.running import (
     ExecuteCodeBatchInput,
     ExecuteCodeBatchPayload,
@@ -46,7 +47,7 @@ from app.api.running import (
 from app.api.scalars import SCALARS
 from app.api.service import Health, ServiceLimits, look_at_health
 from app.api.subscription import Subscription
-from app.api.types import CancelExecutionPayload, ExecuteCodePayload, Execution, Language, Node
+from app.api.types import CancelExecutionPayload, ExecuteCodePayload, Execution, Node
 from app.api.typing_in import SendInputInput, SendInputPayload, send_input
 from app.api.viewer import (
     CreateAccessTokenInput,

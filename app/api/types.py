@@ -10,7 +10,6 @@ from app.api.context import Info, Wanted
 from app.api.enums import (
     ExecutionKind,
     ExecutionStatus,
-    LanguageId,
     LimitKind,
     TestVerdict,
     TimeLimitKind,
@@ -20,60 +19,16 @@ from app.api.events import DEFAULT_EVENTS, AfterEvent, EventType, FirstEvents, p
 from app.api.figures import Limits, ResourceUsage, Waiting
 from app.api.files import File
 from app.api.ids import encode_id
+from app.api.languages import Language
 from app.api.output import MaxBytes, OutputStream, enough, read
-from app.api.scalars import BigInt, Json
+from app.api.scalars import Json
 from app.api.testing import TestResult, TestSummary, results_of
 from app.domain import execution as domain
-from app.domain.language import Language as DomainLanguage
-from app.domain.ports import Support
 
 
 @strawberry.interface(description="Something with an id, for `node`.")
 class Node:
     id: strawberry.ID = strawberry.field(description="Opaque and unique; keep it as it is.")
-
-
-@strawberry.type(description="A programming language, and whether it can be run here.")
-class Language:
-    id: LanguageId = strawberry.field(description="The language in inputs and filters.")
-    name: str = strawberry.field(description="The language as people call it.")
-    version: str | None = strawberry.field(description="The version that runs, if one does.")
-    versions: list[str] = strawberry.field(
-        description="Those that `languageVersion` can choose from, the usual one first; empty "
-        "where they are not known, as on a server that runs nothing itself."
-    )
-    is_available: bool = strawberry.field(description="Whether it can be run here.")
-    unavailable_reason: str | None = strawberry.field(
-        description="Why it cannot be run here, and what an operator can do."
-    )
-    default_memory_bytes: BigInt | None = strawberry.field(
-        description="The memory that its programs have by default, where that is more than usual."
-    )
-    is_compiled: bool = strawberry.field(
-        description="Whether programs are compiled first, with limits and an outcome of its own."
-    )
-    editor_mode: str = strawberry.field(
-        description="Its name in code editors such as CodeMirror and Monaco."
-    )
-    file_extension: str = strawberry.field(description="As editors know it, with its dot.")
-    example: str = strawberry.field(description="A program that prints `Hello, world!`.")
-
-    @classmethod
-    def of(cls, language: DomainLanguage, support: Support) -> "Language":
-        """Translate."""
-        return cls(
-            id=LanguageId(language.id),
-            name=language.name,
-            version=support.version,
-            versions=list(support.versions or ()),
-            is_available=support.is_available,
-            unavailable_reason=support.reason,
-            default_memory_bytes=None if language.memory is None else BigInt(language.memory),
-            is_compiled=language.is_compiled,
-            editor_mode=language.editor_mode,
-            file_extension=language.file_extension,
-            example=language.example,
-        )
 
 
 @strawberry.type(description="One run of a program.")
@@ -212,6 +167,10 @@ class Execution(Node):
     async def files(self, info: Info) -> list[File]:
         files = (await self._program(info)).files
         return [File(path=each.path, data=each.data) for each in files]
+
+    @strawberry.field(description="The environment whose packages it has, if it has one.")
+    async def environment(self, info: Info) -> str | None:
+        return (await self._program(info)).environment
 
     @strawberry.field(description="The path of the file that is started, if it was given.")
     async def entry_point(self, info: Info) -> str | None:

@@ -55,6 +55,15 @@ class VersionUnavailable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentUnavailable:
+    """Packages that a program of this language cannot have here."""
+
+    path: tuple[str, ...]
+    message: str
+    available: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerBusy:
     """Every slot is taken and the queue is full."""
 
@@ -98,6 +107,7 @@ Problem = (
     | LimitTooHigh
     | LanguageUnavailable
     | VersionUnavailable
+    | EnvironmentUnavailable
     | ServerBusy
     | RateLimited
     | QuotaExceeded

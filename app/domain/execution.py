@@ -183,6 +183,8 @@ class Program:
     """The path of the file that is started: one of `files`, or else where the source lies."""
     language_version: str | None = None
     """The version that is asked for: exactly, or by its beginning."""
+    environment: str | None = None
+    """The id of the packages that it has beside its language."""
     suite: Suite | None = None
     """The tests that it is run against, instead of once with its own input."""
 

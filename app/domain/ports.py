@@ -70,11 +70,19 @@ class Support:
         """The one that runs a program that asks for none."""
         return self.versions[0] if self.versions else None
 
-    def choose(self, wanted: str | None) -> str | None:
+    def versions_with(self, environment: str | None) -> tuple[str, ...]:
+        """Return the versions that are known to have an environment, or all for None."""
+        if environment is None:
+            return self.versions or ()
+        state = self.environments.get(environment)
+        return state.versions if state else ()
+
+    def choose(self, wanted: str | None, environment: str | None = None) -> str | None:
         """Return the version that is asked for, exactly or by its beginning, if it is here."""
-        if wanted is None:
-            return self.version
-        return next((each for each in self.versions or () if wanted in beginnings(each)), None)
+        versions = self.versions_with(environment)
+        return next(
+            (each for each in versions if wanted is None or wanted in beginnings(each)), None
+        )
 
     @property
     def is_available(self) -> bool:

@@ -116,8 +116,9 @@ class Admission:
 
     async def _accept(self, arrival: Arrival) -> Execution:
         execution, program = arrival.execution, arrival.program
-        # A version that is asked for may be of somebody else, or not be known yet.
-        is_known = program.language_version is None or execution.language_version is not None
+        # What is asked for may be somebody else's, or not be known yet.
+        is_choosy = program.language_version is not None or program.environment is not None
+        is_known = not is_choosy or execution.language_version is not None
         if self._runner and is_known and self._runner.may_start_now():
             return await self._runner.start_now(arrival)
         match await self._means.store.enqueue(arrival, self._bounds):
@@ -157,7 +158,7 @@ class Admission:
             owner=submission.owner,
             status=Status.QUEUED,
             language=program.language,
-            language_version=support.choose(program.language_version),
+            language_version=support.choose(program.language_version, program.environment),
             limits=submission.limits,
             executor=self._means.executor.name,
             attempt=1,

@@ -178,6 +178,7 @@ class Live:
             workshop=self._means.workshop,
             scope=self._scope_of_products(),
             version=self.execution.language_version,
+            environment=self._program.environment,
         )
         prepared = await prepare(place, self._language, self._program)
         if prepared.is_ready and (suite := self._program.suite):

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from app.domain.errors import (
+    EnvironmentUnavailable,
     LanguageUnavailable,
     Problem,
     QuotaExceeded,
@@ -59,20 +60,42 @@ def unavailable(
     language = languages[program.language]
     support = executor.supports(language)
     if support.reason is None:
-        return _version_problems(language, support, program.language_version)
+        environment = program.environment
+        found = environment and _environment_problem(language, support, environment)
+        problem = found or _version_problem(language, support, program)
+        return (problem,) if problem else ()
     available = (each.id for each in languages.values() if executor.supports(each).is_available)
     message = f"{language.name} is not available here: {support.reason}"
     return (LanguageUnavailable(path=("language",), message=message, available=tuple(available)),)
 
 
-def _version_problems(
-    language: Language, support: Support, wanted: str | None
-) -> Sequence[Problem]:
-    if wanted is None or support.versions is None or support.choose(wanted) is not None:
-        return ()
-    message = f"{language.name} {wanted} is not here, but {', '.join(support.versions)}."
+def _environment_problem(
+    language: Language, support: Support, wanted: str
+) -> EnvironmentUnavailable | None:
+    state = support.environments.get(wanted)
+    if all(each.id != wanted for each in language.environments):
+        message = f"{language.name} has no environment of this name."
+    elif state and state.reason:
+        message = f"The environment `{wanted}` is not available here: {state.reason}"
+    else:
+        return None
+    available = (id for id, each in support.environments.items() if each.is_available)
+    path = ("environment",)
+    return EnvironmentUnavailable(path=path, message=message, available=tuple(available))
+
+
+def _version_problem(
+    language: Language, support: Support, program: Program
+) -> VersionUnavailable | None:
+    wanted, environment = program.language_version, program.environment
+    is_unknown = support.versions is None or environment not in {None, *support.environments}
+    if wanted is None or is_unknown or support.choose(wanted, environment) is not None:
+        return None
+    versions = support.versions_with(environment)
+    place = f" with `{environment}`" if environment else ""
+    message = f"{language.name} {wanted} is not here{place}, but {', '.join(versions)}."
     path = ("language_version",)
-    return (VersionUnavailable(path=path, message=message, available=support.versions),)
+    return VersionUnavailable(path=path, message=message, available=versions)
 
 
 def _until_tomorrow() -> float:

@@ -74,6 +74,7 @@ class Rules:
         else:
             yield from _size_problems(("source",), len(program.source.encode()), self.source)
         yield from self._version_problems(program.language_version)
+        yield from text_problems(("environment",), program.environment, self.text_length)
         yield from self.input_problems(program.stdin, program.args, program.files)
 
     def input_problems(

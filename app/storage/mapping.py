@@ -89,6 +89,7 @@ def execution_values(execution: Execution, program: Program) -> Values:
         "source": program.source.encode(),
         "entry_point": program.entry_point,
         "wanted_version": program.language_version,
+        "environment": program.environment,
         "files": files_values(program.files),
         "cancel_requested": False,
     }
@@ -161,6 +162,7 @@ def program_of(row: AnyRow) -> Program:
         files=files_of(row.files),
         entry_point=row.entry_point,
         language_version=row.wanted_version,
+        environment=row.environment,
     )
 
 

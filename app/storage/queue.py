@@ -18,6 +18,7 @@ somebody else decides what becomes of the row. Leases go by the clock of the dat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -30,7 +31,6 @@ from sqlalchemy import (
     func,
     insert,
     null,
-    or_,
     select,
     true,
     update,
@@ -55,6 +55,7 @@ from app.storage.rows import EXECUTIONS
 from app.storage.writes import CHANGED, Note, announce
 
 HEAD_START = timedelta(seconds=30)  # of an interactive run: it has waited for so much longer
+_BETWEEN = " / "  # no version has it
 SPARE = 16  # rows that are looked at besides those wanted: others may be taking the first ones
 
 _C = EXECUTIONS.c
@@ -79,6 +80,7 @@ _RANKED = (
         _C.turn_at,
         _C.language,
         _C.wanted_version,
+        _C.environment,
         (_ORDER_OF_OWNER + func.coalesce(_RUNNING.c.running, 0)).label("score"),
     )
     .outerjoin_from(EXECUTIONS, _RUNNING, _C.owner == _RUNNING.c.owner)
@@ -86,16 +88,16 @@ _RANKED = (
     .subquery()
 )
 _TURN = (_RANKED.c.score, _RANKED.c.turn_at, _RANKED.c.id)
-_WANTED = _RANKED.c.language + " " + _RANKED.c.wanted_version
+_NEEDS = (
+    _RANKED.c.language
+    + _BETWEEN
+    + func.coalesce(_RANKED.c.environment, "")
+    + _BETWEEN
+    + func.coalesce(_RANKED.c.wanted_version, "")
+)
 _FIRST = (
     select(*_TURN)
-    .where(_RANKED.c.language.in_(bindparam("languages", expanding=True)))
-    .where(
-        or_(
-            _RANKED.c.wanted_version.is_(None),
-            _WANTED.in_(bindparam("versions", expanding=True)),
-        )
-    )
+    .where(_NEEDS.in_(bindparam("needs", expanding=True)))
     .order_by(*_TURN)
     .limit(bindparam("looked_at"))
     .subquery()
@@ -154,14 +156,17 @@ class Claimer:
     """Each language that it can run."""
 
     @property
-    def versions(self) -> list[str]:
-        """All that can be asked for of it, with the language before it."""
-        return [
-            f"{language} {beginning}"
-            for language, support in self.runs.items()
-            for version in support.versions or ()
-            for beginning in beginnings(version)
-        ]
+    def needs(self) -> list[str]:
+        """All that a program can need and have here, as `_NEEDS` says it of a row."""
+        found = [_BETWEEN.join((language, "", "")) for language in self.runs]
+        for language, support in self.runs.items():
+            for environment in (None, *support.environments):
+                versions = support.versions_with(environment)
+                wanted = {"" for _ in versions} | set(
+                    chain.from_iterable(map(beginnings, versions))
+                )
+                found += [_BETWEEN.join((language, environment or "", each)) for each in wanted]
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,8 +237,8 @@ def claim(  # noqa: PLR0913 - what is wanted, by whom, and how many
 
 
 def _take(connection: Connection, by: Claimer, wanted: int, looked_at: int) -> Sequence[Row[Any]]:
-    able = {"languages": list(by.runs), "versions": by.versions}
-    return connection.execute(_TAKE, able | {"wanted": wanted, "looked_at": looked_at}).all()
+    values = {"needs": by.needs, "wanted": wanted, "looked_at": looked_at}
+    return connection.execute(_TAKE, values).all()
 
 
 def _begun(row: AnyRow, suite: Suite | None, by: Claimer, at: datetime) -> Work:
@@ -242,7 +247,9 @@ def _begun(row: AnyRow, suite: Suite | None, by: Claimer, at: datetime) -> Work:
         execution,
         status=Status.RUNNING,
         executor=by.executor,
-        language_version=by.runs[execution.language].choose(program.language_version),
+        language_version=by.runs[execution.language].choose(
+            program.language_version, program.environment
+        ),
         # It began once; and not before it was there, whatever another host's clock says.
         started_at=execution.started_at or max(at, execution.created_at),
     )

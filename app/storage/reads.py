@@ -55,6 +55,7 @@ PROGRAM = (
     ExecutionRow.args,
     ExecutionRow.entry_point,
     ExecutionRow.wanted_version,
+    ExecutionRow.environment,
     ExecutionRow.stops_on_failure,
     ExecutionRow.files,
 )

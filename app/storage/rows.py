@@ -106,6 +106,7 @@ class ExecutionRow(Base):
     args: Mapped[list[str]]
     entry_point: Mapped[str | None]
     wanted_version: Mapped[str | None]
+    environment: Mapped[str | None]
     stops_on_failure: Mapped[bool]
     # Bytes: PostgreSQL's text refuses NUL.
     stdin: Mapped[bytes] = mapped_column(LargeBinary)

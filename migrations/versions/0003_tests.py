@@ -1,4 +1,4 @@
-"""Tests of executions, what executions are for, and shares of submissions."""
+"""Tests of executions, what executions are for, their packages, and shares of submissions."""
 
 from typing import Any
 
@@ -17,6 +17,7 @@ _COLUMNS: tuple[sa.Column[Any], ...] = (
     sa.Column("verdict", sa.String(), nullable=True),
     sa.Column("tests", sa.Integer(), nullable=False, server_default="0"),
     sa.Column("hidden_tests", sa.Integer(), nullable=False, server_default="0"),
+    sa.Column("environment", sa.String(), nullable=True),
     sa.Column("stops_on_failure", sa.Boolean(), nullable=False, server_default=sa.false()),
 )
 
