@@ -5,10 +5,14 @@ from dataclasses import dataclass, replace
 
 from app.domain.execution import Compilation, Exit, File, Program, Status
 from app.domain.language import PRODUCT, Language, Sources
-from app.domain.limits import Limits
-from app.domain.ports import Command, Emit, Executor, Placed
+from app.domain.limits import MIB, Limits
+from app.domain.ports import Collect, Command, Emit, Executor, Placed
 from app.executions.compiling import Scope, Workshop
 from app.executions.files import layout
+
+ARTIFACTS = Collect(folder="out", files=20, size=8 * MIB, keeps_first=True)
+"""What a program may leave beside its output. It makes the folder itself: many have a file or a
+folder of this name of their own, and would stumble over one that is there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,8 @@ async def run_program(  # noqa: PLR0913 - all that a run is
     emit: Emit,
     placed: Placed,
     typed: AsyncIterator[bytes] | None = None,
+    *,
+    collect: Collect = ARTIFACTS,
 ) -> Exit:
     """Compile a program if its language asks for that, run it and return the facts of its end.
 
@@ -48,6 +54,7 @@ async def run_program(  # noqa: PLR0913 - all that a run is
         executable=PRODUCT if language.runs_product else None,
         stdin=program.stdin,
         typed=typed,
+        collect=collect,
     )
     version = place.version
     async with place.executor.sandbox(language, limits, placed, version=version) as sandbox:

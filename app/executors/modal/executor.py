@@ -18,7 +18,16 @@ from app.domain.errors import Check, ExecutorError, Unavailable
 from app.domain.execution import Exit, Output, Stream
 from app.domain.language import Language
 from app.domain.limits import MIB, Limits
-from app.domain.ports import Command, Emit, ExecutorState, Placed, Placement, Sandbox, Support
+from app.domain.ports import (
+    Collect,
+    Command,
+    Emit,
+    ExecutorState,
+    Placed,
+    Placement,
+    Sandbox,
+    Support,
+)
 from app.executors.modal.account import Account, BoxSize, connect, end
 from app.executors.modal.attempt import Attempt
 from app.executors.modal.box import Box, find_box, open_box
@@ -157,7 +166,7 @@ class ModalExecutor:
         del version  # an image has one of each language
         yield ModalSandbox(language, limits, self._claim, self._release, placed)
 
-    async def reattach(
+    async def reattach(  # noqa: PLR0913 - all that a run is
         self,
         placement: Placement,
         limits: Limits,
@@ -165,6 +174,7 @@ class ModalExecutor:
         *,
         skip: Mapping[Stream, int],
         placed: Placed | None = None,
+        collect: Collect | None = None,
     ) -> Exit | None:
         """Replay what the supervisor has reported since the beginning; see `Executor.reattach`.
 
@@ -174,7 +184,7 @@ class ModalExecutor:
         await self._until_reached()
         if self._account is None:
             raise Unreachable(f"Modal: no run can be found again: {self._reason}")
-        attempt = Attempt(limits, emit, skip=skip)
+        attempt = Attempt(limits, emit, collect=collect, skip=skip)
         try:
             box = await find_box(self._account, placement)
         except Missing:
