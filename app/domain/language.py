@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from app.domain.limits import Limits
 
@@ -80,6 +81,36 @@ class Sources:
     """What is in that file."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Harness:
+    """A program that stands in for another, calls one function of it, and leaves the answer.
+
+    Its input tells what: the fields of `Harnessed`.
+    """
+
+    text: str
+    encode: Callable[["Harnessed"], bytes]
+    """Write its input."""
+    is_name: Callable[[str], bool]
+    """Whether a function can have a name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Harnessed:
+    """What a harness is told."""
+
+    entry: str
+    """The path in the cell of the file that it stands in for."""
+    source: bytes
+    """What is in that file."""
+    name: str
+    """The function's."""
+    given: tuple[Any, ...]
+    """The arguments, JSON values."""
+    place: str
+    """The path in the cell of the folder that it makes for the answer: `value`, or `problem`."""
+
+
 Environment = Callable[[Limits], Mapping[str, str]]
 Arguments = Callable[[Sources, Limits], tuple[str, ...]]
 
@@ -133,6 +164,8 @@ class Language:
     """What its run-time has to know of the limits, so that it keeps within them by itself."""
     unbuffered: Mapping[str, str] = field(default_factory=dict)
     """More of the environment of an interactive run, so that prompts appear at once."""
+    harness: Harness | None = None
+    """How one function of a program is called, where that can be."""
 
     @property
     def file_extension(self) -> str:
