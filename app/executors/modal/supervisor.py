@@ -660,12 +660,25 @@ class Run:
                 self.look()
         self.census.look()
         until = time.monotonic() + DRAIN
-        while processes_left() and time.monotonic() < until:
-            kill_all()
-            self.reap()
-            time.sleep(0.001)
+        self.end_all(until)
         while self.outputs and time.monotonic() < until:
             self.pump()
+
+    def end_all(self, until: float) -> bool:
+        """Kill what is left of the program, and say whether nothing is.
+
+        Whoever does the killing has the program's uid, and is waited for as well.
+        """
+        pause = 0.001
+        while True:
+            self.reap()
+            if not processes_left():
+                return True
+            if time.monotonic() > until:
+                return False
+            kill_all()
+            time.sleep(pause)
+            pause = min(2 * pause, 0.05)
 
     def report(self) -> "dict[str, Any]":
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -702,7 +715,7 @@ def main() -> None:
         frames.add(b"S")
         run.go()
         # While something of the program lives, a file could change between two looks.
-        is_still = job["collect"] and not processes_left()
+        is_still = job["collect"] and run.end_all(time.monotonic() + PATIENCE)
         left_out = send_files(frames, job["collect"]) if is_still else None
         frames.add(b"X", json.dumps({**run.report(), "left_out": left_out}).encode())
     except (OSError, RuntimeError, ValueError, KeyError) as error:
