@@ -177,7 +177,7 @@ while len([each for each in os.listdir('out') if each.isdigit()]) < 4: time.slee
 async def test_a_limit_that_ends_the_sandbox_leaves_nothing(
     executor: Executor, python: Box
 ) -> None:
-    result = await python(f"{SETUP}{PUT}put('out/a')\ntime.sleep(60)", wall_time=1.0)
+    result = await python(f"{SETUP}{PUT}put('out/a')\ntime.sleep(60)", wall_time=2.0)
     assert result.status is Status.TIME_LIMIT_EXCEEDED, result
     # On Modal the sandbox outlives its program.
     assert files_of(result) == (None if executor.name == "local" else {"out/a": b"x"})
