@@ -54,11 +54,13 @@ TABLE: Mapping[str, Mapping[frozenset[Role], str]] = {
         "metadata isInteractive executor attempt queue rerunOf createdAt startedAt finishedAt "
         "exitCode signal timeLimit message usage compile source files entryPoint stdin args "
         "stdout stderr stdoutStream stderrStream events kind verdict tests testSummary "
-        "environment"
+        "environment artifacts artifactsLeftOut"
     },
+    "Artifact": {EVERYBODY: "path mediaType byteSize base64"},
+    "TestCall": {EVERYBODY: "function arguments expectedValue returnedValue"},
     "TestResult": {
         EVERYBODY: "position name isHidden weight verdict status exitCode signal timeLimit message "
-        "endedAt usage stdin args stdout stderr expectedStdout comparison diff"
+        "endedAt usage call stdin args stdout stderr expectedStdout comparison diff"
     },
     "TestSummary": {
         EVERYBODY: "total pending passed failed errors skipped weight passedWeight slowest"
@@ -86,7 +88,7 @@ TABLE: Mapping[str, Mapping[frozenset[Role], str]] = {
     # The service. What it is made of, and how full others make it, is its operator's business.
     "Language": {
         EVERYBODY: "id name version versions isAvailable unavailableReason defaultMemoryBytes "
-        "isCompiled editorMode fileExtension example environments"
+        "isCompiled hasFunctionTests editorMode fileExtension example environments"
     },
     "Environment": {EVERYBODY: "id isAvailable unavailableReason packages"},
     "Package": {EVERYBODY: "name version"},

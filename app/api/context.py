@@ -16,7 +16,7 @@ from app.api.streams import Streams
 from app.domain.access import Action, Caller
 from app.domain.errors import RateLimited, Rejected, TooFast
 from app.domain.events import Event, OutputWritten
-from app.domain.execution import Compilation, Execution, Program, Stream, Transcript
+from app.domain.execution import Compilation, Execution, File, Program, Stream, Transcript
 from app.domain.language import Language
 from app.domain.limits import MIB, describe_size
 from app.domain.results import CaseDetails, CaseRun, Group
@@ -101,6 +101,7 @@ class Context:
         self.programs: Loader[UUID, Program | None] = Loader(self._load_programs)
         self.compilations: Loader[UUID, Compilation | None] = Loader(self._load_compilations)
         self.outputs: Loader[Wanted, bytes] = Loader(self._load_outputs)
+        self.artifacts: Loader[UUID, tuple[File, ...]] = Loader(self._load_artifacts)
         self.tests: Loader[Execution, tuple[CaseRun, ...]] = Loader(
             self._load_tests, cache_key_fn=_id
         )
@@ -198,6 +199,11 @@ class Context:
         self._count(ids)
         found = await self.history.compilations(self.owner, ids)
         return [found.get(id) for id in ids]
+
+    async def _load_artifacts(self, ids: Sequence[UUID]) -> list[tuple[File, ...]]:
+        self._count(ids)
+        found = await self.history.artifacts(self.owner, ids)
+        return [found.get(id, ()) for id in ids]
 
     async def _load_tests(self, records: Sequence[Execution]) -> list[tuple[CaseRun, ...]]:
         self._tests += sum(each.tests for each in records)

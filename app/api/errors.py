@@ -304,6 +304,7 @@ INPUT_NAMES = {
     "entry_point": "entryPoint",
     "language_version": "languageVersion",
     "idempotency_key": "idempotencyKey",
+    "expected_value": "expectedValue",
     "expected_stdout": "expectedStdout",
     "absolute_tolerance": "absoluteTolerance",
     "relative_tolerance": "relativeTolerance",

@@ -60,6 +60,9 @@ class Language:
     is_compiled: bool = strawberry.field(
         description="Whether programs are compiled first, with limits and an outcome of its own."
     )
+    has_function_tests: bool = strawberry.field(
+        description="Whether tests can `call` a function of a program."
+    )
     editor_mode: str = strawberry.field(
         description="Its name in code editors such as CodeMirror and Monaco."
     )
@@ -82,6 +85,7 @@ class Language:
             unavailable_reason=support.reason,
             default_memory_bytes=None if language.memory is None else BigInt(language.memory),
             is_compiled=language.is_compiled,
+            has_function_tests=language.harness is not None,
             editor_mode=language.editor_mode,
             file_extension=language.file_extension,
             example=language.example,

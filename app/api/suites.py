@@ -1,15 +1,34 @@
 """The tests that a caller sends."""
 
+import json
+
 import strawberry
 
 from app.api.enums import Comparison
-from app.api.parts import FileInput, LimitsInput, bytes_of, files_of, within
+from app.api.parts import FileInput, LimitsInput, bytes_of, files_of, invalid, within
+from app.api.scalars import Json
 from app.domain import comparison as domain
 from app.domain.errors import Problem, Rejected
 from app.domain.limits import Limits
-from app.domain.testing import Case, Suite
+from app.domain.testing import Call, Case, Suite
 
 _MOST_PROBLEMS = 20  # that are told at once
+
+
+@strawberry.input(description="A call of a function that the program defines.")
+class CallInput:
+    function: str | None = strawberry.field(
+        default=None,
+        description="Its name, `solve` if left out; in Python also that of a method of `Solution`.",
+    )
+    arguments: list[Json] | None = strawberry.field(
+        default=None, description="Its arguments in their order: none if left out."
+    )
+
+    def call(self) -> Call:
+        """Return the call."""
+        function = "solve" if self.function is None else self.function
+        return Call(function=function, arguments=tuple(self.arguments or ()))
 
 
 @strawberry.input(description="One test of a program: what it is given, and what is expected.")
@@ -30,6 +49,16 @@ class TestInput:
     )
     files: list[FileInput] | None = strawberry.field(
         default=None, description="Files beside those of the program, for this test alone."
+    )
+    call: CallInput | None = strawberry.field(
+        default=None,
+        description="Call this function instead of running the program as it is, and compare what "
+        "it returns with `expectedValue`; for languages with `hasFunctionTests`.",
+    )
+    expected_value: Json | None = strawberry.field(
+        default=strawberry.UNSET,
+        description="What the function must return; if it is left out, whatever it likes. Numbers "
+        "may differ by the tolerances.",
     )
     expected_stdout: str | None = strawberry.field(
         default=None,
@@ -73,27 +102,54 @@ class TestInput:
             stdin=bytes_of("stdin", self.stdin, "stdinBase64", self.stdin_base64),
             args=None if self.args is None else tuple(self.args),
             files=files_of(self.files),
-            expected=bytes_of(
-                "expectedStdout",
-                self.expected_stdout,
-                "expectedStdoutBase64",
-                self.expected_stdout_base64,
-            ),
+            call=self.call.call() if self.call else None,
+            expected=self._expected(),
             comparison=self._comparison(),
             tolerance=self._tolerance(),
             is_hidden=bool(self.hidden),
             weight=1.0 if self.weight is None else self.weight,
         )
 
+    def _expected(self) -> bytes | None:
+        output = bytes_of(
+            "expectedStdout",
+            self.expected_stdout,
+            "expectedStdoutBase64",
+            self.expected_stdout_base64,
+        )
+        is_given = self.expected_value is not strawberry.UNSET
+        if self.call is None:
+            if is_given:
+                raise invalid("expectedValue", "Only a `call` has an `expectedValue`.")
+            return output
+        if output is not None:
+            message = "What a `call` returns is compared with `expectedValue`; leave this out."
+            raise invalid("expectedStdout", message)
+        return _as_json(self.expected_value) if is_given else None
+
     def _comparison(self) -> domain.Comparison:
-        chosen = self.comparison
-        return domain.Comparison.TRIMMED if chosen is None else domain.Comparison[chosen.name]
+        if self.comparison is not None:
+            return domain.Comparison[self.comparison.name]
+        return domain.Comparison.JSON if self.call else domain.Comparison.TRIMMED
 
     def _tolerance(self) -> domain.Tolerance | None:
         absolute, relative = self.absolute_tolerance, self.relative_tolerance
         if absolute is None and relative is None:
             return None
         return domain.Tolerance(absolute=absolute or 0.0, relative=relative or 0.0)
+
+
+def _as_json(value: object) -> bytes:
+    """Write a value that is expected.
+
+    Raises:
+        Rejected: it cannot be written.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:
+        message = "`expectedValue` must be JSON, not nested too deep, without lone surrogates."
+        raise invalid("expectedValue", message) from error
 
 
 def suite_of(inputs: list[TestInput] | None, limits: Limits, *, stops: bool) -> Suite | None:

@@ -4,6 +4,7 @@ Of a hidden test a candidate learns its name, its weight and, when the execution
 verdict: no input, no output, no time, and nothing from which one of them follows.
 """
 
+import json
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Self
@@ -14,13 +15,39 @@ from app.api.context import Info
 from app.api.enums import Comparison, ExecutionStatus, TestVerdict, TimeLimitKind
 from app.api.figures import ResourceUsage
 from app.api.output import read
+from app.api.scalars import Json
 from app.domain.access import Caller
 from app.domain.execution import Execution, Outcome, Status
 from app.domain.results import CaseDetails, CaseRun, Group
-from app.domain.testing import Verdict
+from app.domain.testing import Call, Verdict
 
 _UNKNOWN = Outcome(status=Status.QUEUED)
 _HIDDEN = "Null where it is hidden from you."
+
+
+@strawberry.type(description="A call of a function, and what came of it.")
+class TestCall:
+    function: str = strawberry.field(description="The name of the function.")
+    arguments: list[Json | None] = strawberry.field(description="As they were given.")
+    expected_value: Json | None = strawberry.field(description="As it was given.")
+    returned_value: Json | None = strawberry.field(
+        description="What the function returned; null if it did not, and where that is longer than "
+        "what is kept of `stdout`."
+    )
+
+    @classmethod
+    def of(cls, call: Call, details: CaseDetails) -> Self:
+        """Translate."""
+        return cls(
+            function=call.function,
+            arguments=[Json(each) for each in call.arguments],
+            expected_value=_value(details.case.expected),
+            returned_value=_value(details.returned),
+        )
+
+
+def _value(text: bytes | None) -> Json | None:
+    return None if text is None else Json(json.loads(text))
 
 
 @strawberry.type(description="A test of an execution, and what came of it.")
@@ -47,7 +74,9 @@ class TestResult:
     time_limit: TimeLimitKind | None = strawberry.field(
         description="Which limit stopped it, when its status is TIME_LIMIT_EXCEEDED."
     )
-    message: str | None = strawberry.field(description="What happened, when we failed.")
+    message: str | None = strawberry.field(
+        description="Why there is no answer, when we failed or a function did not return one."
+    )
     ended_at: datetime | None = strawberry.field(description=f"When it ended. {_HIDDEN}")
 
     @classmethod
@@ -106,10 +135,20 @@ class TestResult:
         details = await self._details(info)
         return read(info, details.stderr, None) if details else None
 
+    @strawberry.field(
+        description=f"The function that was called; null if the program was run. {_HIDDEN}"
+    )
+    async def call(self, info: Info) -> TestCall | None:
+        details = await self._details(info)
+        if details is None or details.case.call is None:
+            return None
+        info.context.allow(len(details.case.expected or b"") + len(details.returned or b""))
+        return TestCall.of(details.case.call, details)
+
     @strawberry.field(description=f"What was expected; null if nothing was. {_HIDDEN}")
     async def expected_stdout(self, info: Info) -> str | None:
         details = await self._details(info)
-        expected = details.case.expected if details else None
+        expected = details.case.expected if details and not details.case.call else None
         return None if expected is None else read(info, expected, None)
 
     @strawberry.field(description=f"How that is compared. {_HIDDEN}")

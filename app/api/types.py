@@ -17,7 +17,7 @@ from app.api.enums import (
 from app.api.errors import UserError
 from app.api.events import DEFAULT_EVENTS, AfterEvent, EventType, FirstEvents, past_events
 from app.api.figures import Limits, ResourceUsage, Waiting
-from app.api.files import File
+from app.api.files import Artifact, File
 from app.api.ids import encode_id
 from app.api.languages import Language
 from app.api.output import MaxBytes, OutputStream, enough, read
@@ -145,6 +145,22 @@ class Execution(Node):
         info.context.look_into(self.record)
         compilation = await info.context.compilations.load(self.record.id)
         return CompilePhase.of(compilation) if compilation else None
+
+    @strawberry.field(
+        description="Files that it has left in `out/`: 20 of them, 8 MiB together, are kept; none "
+        "of tests, and none where it was killed at a limit."
+    )
+    async def artifacts(self, info: Info) -> list[Artifact]:
+        info.context.look_into(self.record)
+        files = await info.context.artifacts.load(self.record.id)
+        return [Artifact(path=each.path, data=each.data) for each in files]
+
+    @strawberry.field(
+        description="How many files in `out/` were not kept: too many, too large, or no plain file "
+        "with a plain name."
+    )
+    def artifacts_left_out(self) -> int:
+        return self.record.outcome.left_out if self.record.outcome else 0
 
     @strawberry.field(description="Its tests in their order; empty if it has none.")
     async def tests(self, info: Info) -> list[TestResult]:

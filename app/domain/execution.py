@@ -149,7 +149,10 @@ class Exit:
     truncated: frozenset[Stream] = frozenset()
     usage: Usage | None = None
     product: tuple[File, ...] | None = None
-    """What it left in the folder for products, if that was asked for and could be read."""
+    """The files that were to be brought back. None when none were, or when nobody was left to
+    read them: where a limit ends the sandbox with the program, and not the program alone."""
+    left_out: int = 0
+    """How many more it has left in that folder."""
     compilation: Compilation | None = None
     """How it was compiled; when that failed, there is nothing else to tell."""
 
@@ -166,6 +169,8 @@ class Outcome:
     truncated: frozenset[Stream] = frozenset()
     usage: Usage | None = None
     message: str | None = None
+    left_out: int = 0
+    """Files that it left for us and that were not taken."""
     compilation: Compilation | None = None
 
 

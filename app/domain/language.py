@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from app.domain.environment import Environment
 from app.domain.limits import Limits
@@ -97,6 +97,36 @@ class Sources:
     """What is in that file."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Harness:
+    """A program that stands in for another, calls one function of it, and leaves the answer.
+
+    Its input tells what: the fields of `Harnessed`.
+    """
+
+    text: str
+    encode: Callable[["Harnessed"], bytes]
+    """Write its input."""
+    is_name: Callable[[str], bool]
+    """Whether a function can have a name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Harnessed:
+    """What a harness is told."""
+
+    entry: str
+    """The path in the cell of the file that it stands in for."""
+    source: bytes
+    """What is in that file."""
+    name: str
+    """The function's."""
+    given: tuple[Any, ...]
+    """The arguments, JSON values."""
+    place: str
+    """The path in the cell of the folder that it makes for the answer: `value`, or `problem`."""
+
+
 Variables = Callable[[Limits], Mapping[str, str]]
 Arguments = Callable[[Sources, Limits], tuple[str, ...]]
 
@@ -152,6 +182,8 @@ class Language:
     """More of the environment of an interactive run, so that prompts appear at once."""
     environments: tuple[Environment, ...] = ()
     """Sets of packages that its programs may ask for."""
+    harness: Harness | None = None
+    """How one function of a program is called, where that can be."""
 
     @property
     def file_extension(self) -> str:

@@ -4,6 +4,7 @@ from app.domain.language import BUILD, FOLDER
 
 _LONGEST_NAME = 255  # bytes; what file systems allow
 _LONGEST_PATH = 1024  # bytes
+LONGEST_COLLECTED = 200  # bytes; of a path that comes out of a sandbox
 
 
 class BadPath(ValueError):
@@ -34,6 +35,19 @@ def normalized(path: str) -> str:
     if parts[0] == BUILD:
         raise BadPath(f"`{path}` lies in `{BUILD}`, which is for compilers.")
     return "/".join(parts)
+
+
+def is_tame(path: str, folder: str) -> bool:
+    """Tell whether a path that came out of a sandbox names a file below `folder`, and only that.
+
+    Then it is written in the one way, and shows all that is in it.
+    """
+    return (
+        path.startswith(f"{folder}/")
+        and path.isprintable()  # so there are no lone surrogates either
+        and len(path.encode()) <= LONGEST_COLLECTED
+        and not {"", ".", ".."}.intersection(path.split("/"))
+    )
 
 
 def _walk(path: str) -> list[str]:

@@ -23,6 +23,27 @@ It raises when the run is another process's meanwhile; a place that outlives us 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Collect:
+    """Which files are brought back when a program has ended: the regular ones below a folder.
+
+    No link is followed, and nothing is brought whose path could mislead a reader: one with signs
+    that cannot be printed, of more than 200 bytes or below more than 16 folders. Nor is what the
+    program itself may not read.
+    """
+
+    folder: str
+    """Its path in the program's folder."""
+    files: int
+    """At most so many."""
+    size: int
+    """Bytes of all together."""
+    keeps_first: bool = False
+    """Whether, when there are more, the first that fit are brought in order of name; or none."""
+    is_made: bool = False
+    """Whether the folder is there when the program starts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """What to start; where the language's executable is, is the executor's matter."""
 
@@ -30,8 +51,8 @@ class Command:
     """All that follows the executable."""
     executable: str | None = None
     """A file in the sandbox; None is the language's own."""
-    collects: bool = False
-    """Whether the files in its folder for products are brought back, as `Exit.product`."""
+    collect: Collect | None = None
+    """What is brought back, as `Exit.product`."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Beside what every program has."""
     stdin: bytes = b""
@@ -168,7 +189,7 @@ class Executor(Protocol):
             ExecutorError: no sandbox could be made.
         """
 
-    async def reattach(
+    async def reattach(  # noqa: PLR0913 - all that a run is
         self,
         placement: Placement,
         limits: Limits,
@@ -176,11 +197,12 @@ class Executor(Protocol):
         *,
         skip: Mapping[Stream, int],
         placed: Placed | None = None,
+        collect: Collect | None = None,
     ) -> Exit | None:
         """Follow a program that another process started to its end, and report the facts.
 
         `skip` says how many bytes of each stream are known already, and are not emitted again;
-        `placed` is as for `sandbox`.
+        `placed` is as for `sandbox`, and `collect` is that of the program's command.
         None when nothing is left to be found, and nothing was emitted.
 
         Raises:

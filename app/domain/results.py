@@ -21,6 +21,8 @@ class CaseResult:
     outcome: Outcome
     stdout: bytes
     """Its beginning."""
+    returned: bytes | None
+    """What the function returned, as JSON, if it did and that is not long."""
     stderr: bytes
     difference: str
     """Where what it wrote is not what was expected, for people; empty if it is."""
@@ -49,6 +51,7 @@ class CaseDetails:
     """What a test reads, and what the program wrote."""
 
     case: Case
+    returned: bytes | None
     stdout: bytes
     stderr: bytes
     difference: str

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.domain.comparison import Comparison, Tolerance
 from app.domain.limits import Limits
@@ -24,6 +24,15 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A call of a function that a program defines, instead of running it as a script."""
+
+    function: str
+    arguments: tuple[Any, ...] = ()
+    """JSON values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One test."""
 
@@ -35,8 +44,10 @@ class Case:
     """Likewise."""
     files: "tuple[File, ...]" = ()
     """Beside those of the program."""
+    call: Call | None = None
+    """None: the program is run as it is."""
     expected: bytes | None = None
-    """What it must write to standard output; None: whatever it likes."""
+    """What it must write to standard output, or return, as JSON; None: whatever it likes."""
     comparison: Comparison = Comparison.TRIMMED
     tolerance: Tolerance | None = None
     is_hidden: bool = False

@@ -41,6 +41,7 @@ def judge(end: Exit) -> Outcome:
         truncated=end.truncated,
         usage=end.usage,
         message=NO_RESULT if status is Status.INFRASTRUCTURE_ERROR else None,
+        left_out=end.left_out,
         compilation=compilation,
     )
 
@@ -63,13 +64,16 @@ def judge_compiler(end: Exit, *, program: str | None) -> Outcome:
     return outcome
 
 
-def judge_case(case: Case, outcome: Outcome, stdout: bytes) -> tuple[Verdict, str]:
-    """Say what a test says, and where the output is not what was expected."""
-    if outcome.status is not Status.SUCCEEDED:
+def judge_case(case: Case, outcome: Outcome, answer: bytes | None) -> tuple[Verdict, str]:
+    """Say what a test says, and where the answer of the program is not what was expected.
+
+    The answer is its output, or as JSON what its function returned: None if it did not.
+    """
+    if outcome.status is not Status.SUCCEEDED or answer is None:
         return Verdict.ERROR, ""
     if case.expected is None:
         return Verdict.PASSED, ""
-    where = difference(case.comparison, stdout, case.expected, case.tolerance)
+    where = difference(case.comparison, answer, case.expected, case.tolerance)
     return (Verdict.FAILED if where else Verdict.PASSED), where
 
 

@@ -10,13 +10,14 @@ import anyio.to_thread
 from app.domain.errors import ExecutorError
 from app.domain.execution import Compilation, File, Outcome, Output, Status, Stream
 from app.domain.language import BUILD, Language, Sources
-from app.domain.limits import COMPILE_LIMITS, KIB, Limits
-from app.domain.ports import Command, Executor, Sandbox
+from app.domain.limits import COMPILE_LIMITS, KIB, MIB, Limits
+from app.domain.ports import Collect, Command, Executor, Sandbox
 from app.domain.verdict import judge_compiler
 from app.executions.products import Kept, Products, key_of
 from app.storage.feed import ERASED, Feed
 
 _MOST_SAID = 64 * KIB  # of each stream of a compiler; the first errors and the last lines matter
+_PRODUCT = Collect(folder=BUILD, files=500, size=64 * MIB, is_made=True)
 
 
 Scope: TypeAlias = tuple[str, str | None]
@@ -77,7 +78,7 @@ class Workshop:
             product, stdout, stderr = kept
             return Compilation(outcome=_HIT, stdout=stdout, stderr=stderr, is_cached=True), product
         command = Command(
-            arguments=arguments, environment=language.environment(self.limits), collects=True
+            arguments=arguments, environment=language.environment(self.limits), collect=_PRODUCT
         )
         # Not to be found again after a crash: nobody waits for the end of a compiler alone.
         async with executor.sandbox(language, self.limits, version=version) as sandbox:

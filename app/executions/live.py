@@ -12,7 +12,7 @@ import anyio
 from structlog.contextvars import bound_contextvars
 
 from app.domain.errors import NoSandbox
-from app.domain.execution import Exit, KillReason, Outcome, Output, Status
+from app.domain.execution import Exit, File, KillReason, Outcome, Output, Status
 from app.domain.language import Language
 from app.domain.ports import Executor, Placement
 from app.domain.results import CaseResult
@@ -22,11 +22,11 @@ from app.executions.batch import Batch
 from app.executions.compiling import Scope, Workshop
 from app.executions.figures import Figures
 from app.executions.keyboard import Keyboard
-from app.executions.run import Input, Prepared, Workplace, prepare, run_prepared
+from app.executions.run import ARTIFACTS, Input, Prepared, Workplace, prepare, run_prepared
 from app.executions.testing import Examination, SpareSlots
 from app.storage.errors import StorageError
 from app.storage.feed import cancels_of
-from app.storage.store import Adopted, Hold, LogEntry, Store, Work
+from app.storage.store import Adopted, Hold, LastWords, LogEntry, Store, Work
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +96,7 @@ class Live:
         self._end_by: KillReason | None = None
         self._is_lost = False
         self._verdict: Verdict | None = None
+        self._artifacts: Sequence[File] = ()
         self._keyboard: Keyboard | None = None
         if self.execution.interactive:
             self._keyboard = Keyboard(means.store, self.id, means.holder, means.idle)
@@ -172,7 +173,7 @@ class Live:
 
     async def _carry_out(self, typed: AsyncIterator[bytes] | None) -> Outcome:
         if self._adopted:
-            return judge(await self._reattach(self._adopted))
+            return self._judge(await self._reattach(self._adopted))
         place = Workplace(
             executor=self._means.executor,
             workshop=self._means.workshop,
@@ -183,9 +184,15 @@ class Live:
         prepared = await prepare(place, self._language, self._program)
         if prepared.is_ready and (suite := self._program.suite):
             return await self._examine(place, prepared, suite)
-        given = Input(stdin=self._program.stdin, args=self._program.args, typed=typed)
-        limits = self.execution.limits
-        return judge(await run_prepared(place, prepared, given, limits, self._emit, self._place))
+        program, limits = self._program, self.execution.limits
+        given = Input(stdin=program.stdin, args=program.args, typed=typed, collect=ARTIFACTS)
+        return self._judge(
+            await run_prepared(place, prepared, given, limits, self._emit, self._place)
+        )
+
+    def _judge(self, end: Exit) -> Outcome:
+        self._artifacts = end.product or ()
+        return judge(end)
 
     async def _examine(self, place: Workplace, prepared: Prepared, suite: Suite) -> Outcome:
         is_first = self.hold.attempt == 1
@@ -214,6 +221,7 @@ class Live:
             self.execution.limits,
             self._emit,
             skip=adopted.stored,
+            collect=ARTIFACTS,
             placed=self._place,
         )
         if end is None:
@@ -310,15 +318,15 @@ class Live:
     async def _store_end(self, outcome: Outcome, at: datetime, entries: Sequence[LogEntry]) -> None:
         store = self._means.store
         try:
-            is_ours = await store.finish(
-                self.hold, outcome, at=at, entries=entries, verdict=self._verdict
-            )
+            last = LastWords(entries=entries, artifacts=self._artifacts, verdict=self._verdict)
+            is_ours = await store.finish(self.hold, outcome, at=at, last=last)
         except StorageError:
             raise
         except Exception:
             # Better an end without its last output than none: nobody else would end this row.
             log.exception("last output not stored", extra={"id": self.id})
-            is_ours = await store.finish(self.hold, outcome, at=at, verdict=self._verdict)
+            last = LastWords(verdict=self._verdict)
+            is_ours = await store.finish(self.hold, outcome, at=at, last=last)
         if not is_ours:
             raise LeaseLostError
 

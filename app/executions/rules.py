@@ -124,7 +124,7 @@ class Rules:
 
     def _metadata_problems(self, metadata: Mapping[str, Any]) -> Iterator[Problem]:
         path = ("metadata",)
-        if _is_deeper(metadata, self.metadata_depth):
+        if is_deeper(metadata, self.metadata_depth):
             message = f"`metadata` may be nested at most {self.metadata_depth} deep."
             yield InvalidInput(path=path, message=message)
             return
@@ -194,7 +194,7 @@ def _spoken(limit: str) -> str:
     return f"The {limit.replace('_', ' ').replace('cpu', 'CPU')} limit"
 
 
-def _is_deeper(value: object, depth: int) -> bool:
+def is_deeper(value: object, depth: int) -> bool:
     """Whether containers are nested in more than `depth` levels; goes no further than that."""
     level = [value]
     for _ in range(depth):

@@ -5,10 +5,14 @@ from dataclasses import dataclass, replace
 
 from app.domain.execution import Compilation, Exit, File, Program, Status
 from app.domain.language import PRODUCT, Language, Sources
-from app.domain.limits import Limits
-from app.domain.ports import Command, Emit, Executor, Placed
+from app.domain.limits import MIB, Limits
+from app.domain.ports import Collect, Command, Emit, Executor, Placed
 from app.executions.compiling import Scope, Workshop
 from app.executions.files import layout
+
+ARTIFACTS = Collect(folder="out", files=20, size=8 * MIB, keeps_first=True)
+"""What a program may leave beside its output. It makes the folder itself: many have a file or a
+folder of this name of their own, and would stumble over one that is there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,8 @@ class Input:
     files: tuple[File, ...] = ()
     """Beside its own."""
     typed: AsyncIterator[bytes] | None = None
+    collect: Collect | None = None
+    """What of all that it leaves is brought back."""
 
 
 async def prepare(place: Workplace, language: Language, program: Program) -> Prepared:
@@ -91,6 +97,7 @@ async def run_prepared(  # noqa: PLR0913 - all that a run is
         executable=PRODUCT if language.runs_product else None,
         stdin=given.stdin,
         typed=given.typed,
+        collect=given.collect,
     )
     async with place.executor.sandbox(
         language, limits, placed, version=place.version, environment=place.environment

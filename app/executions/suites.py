@@ -1,5 +1,6 @@
 """What tests must look like to be accepted."""
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,11 +11,12 @@ from app.domain.errors import InvalidInput, Problem
 from app.domain.execution import Submission
 from app.domain.language import Language
 from app.domain.limits import MIB, describe_size
-from app.domain.testing import Case, Suite
+from app.domain.testing import Call, Case, Suite
 from app.executions.files import file_problems
-from app.executions.rules import Rules, text_problems
+from app.executions.rules import Rules, is_deeper, is_encodable, text_problems
 
 _MOST_PROBLEMS = 20  # that are told at once
+_DEEPEST = 100  # of arguments; interpreters read a few hundred
 _HEAVIEST = 1e6
 _LONGEST_JSON = MIB  # many small values take fifty times their text in memory
 
@@ -54,6 +56,8 @@ def _case_problems(
         *(file_problems(language, tried) if case.files else ()),
     ):
         yield _of_own_files(problem, own)
+    if case.call:
+        yield from _call_problems(language, case, case.call)
     if case.limits != submission.limits:
         yield from rules.limit_problems(case.limits, rules.maximums, program)
     yield from _expectation_problems(case)
@@ -69,19 +73,54 @@ def _expectation_problems(case: Case) -> Iterator[Problem]:
             message = f"`{name}Tolerance` must be 0 or more, not {bound:g}."
             yield InvalidInput(path=(f"{name}_tolerance",), message=message)
     if case.comparison is Comparison.JSON and case.expected is not None:
-        yield from _json_problems(case.expected)
+        yield from _json_problems(
+            case.expected, "expected_value" if case.call else "expected_stdout"
+        )
 
 
-def _json_problems(expected: bytes) -> Iterator[Problem]:
-    path = ("expected_stdout",)
+def _call_problems(language: Language, case: Case, call: Call) -> Iterator[Problem]:
+    path = ("call",)
+    if language.harness is None:
+        message = f"No function of a program in {language.name} can be called: leave out `call`."
+        yield InvalidInput(path=path, message=message)
+        return
+    if not is_encodable(call.function) or not language.harness.is_name(call.function):
+        message = "`function` must be a name that a function can have."
+        yield InvalidInput(path=("call", "function"), message=message)
+    if case.stdin is not None:
+        message = "A function that is called has no standard input: leave out `stdin` or `call`."
+        yield InvalidInput(path=("stdin",), message=message)
+    if case.comparison is not Comparison.JSON:
+        message = "What a function returns is compared as JSON: leave out `comparison`."
+        yield InvalidInput(path=("comparison",), message=message)
+    if _text_of(call) is None:
+        message = (
+            f"`arguments` must be JSON, nested at most {_DEEPEST} deep, without lone surrogates."
+        )
+        yield InvalidInput(path=("call", "arguments"), message=message)
+
+
+def _text_of(call: Call) -> str | None:
+    """Return the arguments as JSON, if they can be written as that."""
+    if is_deeper(list(call.arguments), _DEEPEST):
+        return None
+    try:
+        text = json.dumps(call.arguments, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return None
+    return text if is_encodable(text) else None
+
+
+def _json_problems(expected: bytes, name: str) -> Iterator[Problem]:
+    path = (name,)
     if len(expected) > _LONGEST_JSON:
         sizes = f"at most {describe_size(_LONGEST_JSON)}, not {describe_size(len(expected))}"
-        yield InvalidInput(path=path, message=f"`expectedStdout` as JSON may be {sizes}.")
+        yield InvalidInput(path=path, message=f"What is expected, as JSON, may be {sizes}.")
         return
     try:
         parse(expected)
     except ValueError as error:
-        message = f"`expectedStdout` is to be compared as JSON, but is {error}."
+        message = f"What is expected is to be compared as JSON, but is {error}."
         yield InvalidInput(path=path, message=message)
 
 
@@ -103,6 +142,7 @@ def _size(suite: Suite) -> int:
         len(case.stdin or b"")
         + len(case.expected or b"")
         + sum(map(len, case.args or ()))
+        + len((case.call and _text_of(case.call)) or "")
         + sum(len(file.data) for file in case.files)
         for case in suite.cases
     )

@@ -6,8 +6,11 @@ anew for each test, so whoever waits for one gets it before long. What a test ex
 near a sandbox: the program's output is compared here, when it has ended.
 """
 
+import json
+import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -18,13 +21,15 @@ import anyio.to_thread
 from app.domain.execution import Outcome, Output, Program, Stream
 from app.domain.limits import KIB, MIB
 from app.domain.results import CaseResult, CaseRun
-from app.domain.testing import Suite, Verdict
+from app.domain.testing import Call, Case, Suite, Verdict
 from app.domain.verdict import judge, judge_case, judge_suite
-from app.executions.run import Input, Prepared, Workplace, run_prepared
+from app.executions.calling import NotReturned, Returned, called
+from app.executions.run import Input, Prepared, Workplace, prepare, run_prepared
 
 AT_ONCE = 4  # tests of one execution: with more, one submission would fill a machine
 KEPT = 64 * KIB  # of each stream of a test
 ALL_KEPT = 8 * MIB  # of all tests together, for each stream
+_NONCE = 16  # bytes
 
 
 class SpareSlots(Protocol):
@@ -116,19 +121,15 @@ class Examination:
         self._call_helpers(tasks)
 
     async def _try(self, position: int) -> None:
-        case = self._suite.cases[position]
-        heard = Heard(self._kept)
-        given = Input(
-            stdin=self._program.stdin if case.stdin is None else case.stdin,
-            args=self._program.args if case.args is None else case.args,
-            files=case.files,
-        )
-        end = await run_prepared(self._place, self._prepared, given, case.limits, heard)
-        outcome = judge(end)
+        case, heard = self._suite.cases[position], Heard(self._kept)
+        if case.call:
+            outcome, answer = await self._call(case, case.call, heard)
+            returned = answer
+        else:
+            outcome = await self._run(case, heard)
+            answer, returned = bytes(heard.stdout), None
         # In a thread: what a hostile program has written may take long to compare.
-        verdict, where = await anyio.to_thread.run_sync(
-            judge_case, case, outcome, bytes(heard.stdout)
-        )
+        verdict, where = await anyio.to_thread.run_sync(judge_case, case, outcome, answer)
         self._ended.append((verdict, outcome))
         self._heed_failure()
         self._unwritten.append(
@@ -139,10 +140,40 @@ class Examination:
                 verdict=verdict,
                 outcome=outcome,
                 difference=where,
+                returned=returned if returned and len(returned) <= self._kept else None,
                 **heard.beginnings,
             )
         )
         await self._write()
+
+    async def _run(self, case: Case, heard: Heard) -> Outcome:
+        program = self._program
+        given = Input(
+            stdin=program.stdin if case.stdin is None else case.stdin,
+            args=program.args if case.args is None else case.args,
+            files=case.files,
+        )
+        return judge(await run_prepared(self._place, self._prepared, given, case.limits, heard))
+
+    async def _call(self, case: Case, call: Call, heard: Heard) -> tuple[Outcome, bytes | None]:
+        """Call a function of the program, and return what that returned, as JSON."""
+        language = self._prepared.language
+        going = called(language, self._program, call, secrets.token_hex(_NONCE))
+        prepared = await prepare(self._place, language, going.program)
+        given = Input(
+            stdin=going.program.stdin,
+            args=self._program.args if case.args is None else case.args,
+            files=case.files,
+            collect=going.collect,
+        )
+        end = await run_prepared(self._place, prepared, given, case.limits, heard)
+        # What is collected is the answer, and no artifact of which some may be left out.
+        outcome = replace(judge(end), left_out=0)
+        match going.answer(end):
+            case NotReturned(message=message):
+                return replace(outcome, message=outcome.message or message), None
+            case Returned(value=value):
+                return outcome, json.dumps(value, ensure_ascii=False).encode()
 
     async def _write(self) -> None:
         """Write down what came of this test, together with those that ended meanwhile."""

@@ -7,7 +7,7 @@ from app.domain.errors import ExecutorError
 from app.domain.execution import Exit, Stream
 from app.domain.language import Language
 from app.domain.limits import Limits
-from app.domain.ports import Emit, ExecutorState, Placed, Placement, Sandbox, Support
+from app.domain.ports import Collect, Emit, ExecutorState, Placed, Placement, Sandbox, Support
 
 
 class ElsewhereExecutor:
@@ -42,7 +42,7 @@ class ElsewhereExecutor:
         raise ExecutorError("this process runs no programs")
         yield  # a generator, although it never gets here
 
-    async def reattach(
+    async def reattach(  # noqa: PLR0913 - all that a run is
         self,
         placement: Placement,
         limits: Limits,
@@ -50,7 +50,8 @@ class ElsewhereExecutor:
         *,
         skip: Mapping[Stream, int],
         placed: Placed | None = None,
+        collect: Collect | None = None,
     ) -> Exit | None:
         """Find nothing."""
-        del placement, limits, emit, skip, placed
+        del placement, limits, emit, skip, placed, collect
         return None

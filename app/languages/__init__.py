@@ -1,7 +1,7 @@
 """The languages that programs can be written in: one file each, found by name.
 
 To add one, add a file here that defines `LANGUAGE`; README.md walks through it. A file whose name
-begins with an underscore is none: it has what several share.
+begins with an underscore is none: it has what several share, or what stands in for a program.
 """
 
 from enum import StrEnum

@@ -1,7 +1,21 @@
 """JavaScript, by Node."""
 
-from app.domain.language import Language, Runtime
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from app.domain.language import Harness, Harnessed, Language, Runtime
 from app.languages import _node
+
+
+def _encode(call: Harnessed) -> bytes:
+    fields = asdict(call) | {"source": call.source.decode(errors="replace")}
+    return json.dumps(fields).encode()
+
+
+def _is_name(name: str) -> bool:
+    return name.replace("$", "_").isidentifier()
+
 
 LANGUAGE = Language(
     id="JAVASCRIPT",
@@ -15,4 +29,9 @@ LANGUAGE = Language(
     find=_node.find,
     image=_node.IMAGE,
     runtime=Runtime.NODE,
+    harness=Harness(
+        text=Path(__file__).with_name("_calling.js").read_text(),
+        encode=_encode,
+        is_name=_is_name,
+    ),
 )

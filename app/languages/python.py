@@ -4,6 +4,7 @@ Other versions are those that the host has in /usr/bin.
 """
 
 import json
+import marshal
 import re
 import subprocess
 import sys
@@ -11,7 +12,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from app.domain.language import ImageNeeds, Language, Mount, NotFound, Runtime, Toolchain
+from app.domain.language import (
+    Harness,
+    Harnessed,
+    ImageNeeds,
+    Language,
+    Mount,
+    NotFound,
+    Runtime,
+    Toolchain,
+)
 from app.environments import environments_of
 from app.languages._host import version_in
 
@@ -79,6 +89,11 @@ def _ask(executable: Path) -> dict[str, str]:
     return facts
 
 
+def _encode(call: Harnessed) -> bytes:
+    """Write what needs no `json` to be read; version 2 is understood by every Python 3."""
+    return marshal.dumps((call.entry, call.source, call.name, call.given, call.place), 2)
+
+
 LANGUAGE = Language(
     id="PYTHON",
     name="Python",
@@ -94,4 +109,9 @@ LANGUAGE = Language(
     image=ImageNeeds(executable="python3"),
     unbuffered={"PYTHONUNBUFFERED": "1"},
     environments=environments_of("PYTHON"),
+    harness=Harness(
+        text=Path(__file__).with_name("_calling.py").read_text(),
+        encode=_encode,
+        is_name=str.isidentifier,
+    ),
 )

@@ -123,6 +123,11 @@ def log_values(id: UUID, entries: Iterable[LogEntry]) -> list[Values]:
     ]
 
 
+def artifact_values(id: UUID, files: Iterable[File]) -> list[Values]:
+    """Return the rows of files that a program has left."""
+    return [{"execution_id": id, "path": each.path, "data": each.data} for each in files]
+
+
 def execution_of(row: AnyRow) -> Execution:
     """Return the execution of a row."""
     status = Status(row.status)
@@ -224,6 +229,7 @@ def outcome_details(outcome: Outcome) -> Values:
         "truncated": sorted(outcome.truncated) or None,
         "usage": outcome.usage and _stored(_USAGE, outcome.usage),
         "message": outcome.message,
+        "left_out": outcome.left_out or None,
     }
     return {name: value for name, value in details.items() if value is not None}
 
@@ -251,6 +257,7 @@ def outcome_of(status: Status, details: Mapping[str, Any]) -> Outcome:
         truncated=frozenset(map(Stream, details.get("truncated", ()))),
         usage=usage and Usage(**_known(_USAGE, usage)),
         message=details.get("message"),
+        left_out=details.get("left_out", 0),
     )
 
 

@@ -4,18 +4,18 @@ Every question about executions begins with their owner, and a list never touche
 source, input, arguments and output have questions of their own.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, false, func, select
 
-from app.domain.execution import Compilation, Execution, Program, Status
+from app.domain.execution import Compilation, Execution, File, Program, Status
 from app.domain.history import Filter, Order, Page, Stats, Window
 from app.domain.testing import Verdict
 from app.storage.mapping import compilation_of, execution_of, plain, program_of
-from app.storage.rows import ExecutionRow
+from app.storage.rows import ArtifactRow, ExecutionRow
 
 Conditions = list[ColumnElement[bool]]
 
@@ -60,6 +60,12 @@ PROGRAM = (
     ExecutionRow.files,
 )
 _NAMED_PROGRAMS = select(ExecutionRow.id, ExecutionRow.language, *PROGRAM).where(*NAMED)
+_NAMED_ARTIFACTS = (
+    select(ExecutionRow.id, ArtifactRow.path, ArtifactRow.data)
+    .join_from(ExecutionRow, ArtifactRow)
+    .where(*NAMED)
+    .order_by(ExecutionRow.id, ArtifactRow.path)
+)
 _NAMED_COMPILATIONS = select(ExecutionRow.id, ExecutionRow.compilation).where(*NAMED)
 
 
@@ -82,6 +88,16 @@ def compilations(
     """Return how programs were compiled, as far as they were."""
     rows = connection.execute(_NAMED_COMPILATIONS, {"owner": owner, "ids": ids})
     return {plain(row.id): compilation_of(row) for row in rows}
+
+
+def artifacts(
+    connection: Connection, owner: str, ids: Sequence[UUID]
+) -> dict[UUID, tuple[File, ...]]:
+    """Return what programs have left, by name."""
+    found: defaultdict[UUID, list[File]] = defaultdict(list)
+    for row in connection.execute(_NAMED_ARTIFACTS, {"owner": owner, "ids": ids}):
+        found[plain(row.id)].append(File(path=row.path, data=row.data))
+    return {id: tuple(files) for id, files in found.items()}
 
 
 def page(connection: Connection, owner: str, filter: Filter, window: Window) -> Page:

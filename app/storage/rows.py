@@ -211,10 +211,23 @@ class TestRow(Base):
     # All that it asks for beside what it is given to read, and what it expects.
     spec: Mapped[dict[str, Any]]
     difference: Mapped[bytes | None] = mapped_column(LargeBinary)
+    returned: Mapped[bytes | None] = mapped_column(LargeBinary)
     stdin: Mapped[bytes | None] = mapped_column(LargeBinary)
     expected: Mapped[bytes | None] = mapped_column(LargeBinary)
     stdout: Mapped[bytes | None] = mapped_column(LargeBinary)
     stderr: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class ArtifactRow(Base):
+    """A file that a program has left in `out/`; written with its end."""
+
+    __tablename__ = "execution_artifacts"
+
+    execution_id: Mapped[UUID] = mapped_column(
+        ForeignKey(ExecutionRow.id, ondelete="CASCADE"), primary_key=True
+    )
+    path: Mapped[str] = mapped_column(primary_key=True)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class InputRow(Base):
@@ -246,5 +259,6 @@ class ReplicaRow(Base):
 EXECUTIONS = Base.metadata.tables[ExecutionRow.__tablename__]
 OUTPUT = Base.metadata.tables[OutputRow.__tablename__]
 TESTS = Base.metadata.tables[TestRow.__tablename__]
+ARTIFACTS = Base.metadata.tables[ArtifactRow.__tablename__]
 INPUT = Base.metadata.tables[InputRow.__tablename__]
 REPLICAS = Base.metadata.tables[ReplicaRow.__tablename__]

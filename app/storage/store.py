@@ -11,11 +11,11 @@ from sqlalchemy import URL, Connection
 from app.domain.access import Shares
 from app.domain.errors import InputRefusal
 from app.domain.events import EventPage
-from app.domain.execution import Compilation, Execution, Outcome, Program, Transcript
+from app.domain.execution import Compilation, Execution, File, Outcome, Program, Transcript
 from app.domain.history import Filter, Page, Stats, Window
 from app.domain.ports import Placement
 from app.domain.results import CaseDetails, CaseResult, CaseRun, Group
-from app.domain.testing import Suite, Verdict
+from app.domain.testing import Suite
 from app.storage import (
     audit,
     erasing,
@@ -40,7 +40,7 @@ from app.storage.queue import Bounds, Claimer, QueueLength, QueuePlace, Work
 from app.storage.registry import Registry
 from app.storage.transcripts import transcripts
 from app.storage.typed import TypedInput
-from app.storage.writes import Note
+from app.storage.writes import LastWords, Note
 
 __all__ = [
     "Adopted",
@@ -52,6 +52,7 @@ __all__ = [
     "Erased",
     "Heir",
     "Hold",
+    "LastWords",
     "Lease",
     "LogEntry",
     "QueueLength",
@@ -63,6 +64,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+
+_NOTHING = LastWords()
 
 
 class _NoRoomError(Exception):
@@ -188,27 +192,14 @@ class Store:
         return await self._change(partial(writes.record, hold=hold, results=results))
 
     async def finish(
-        self,
-        hold: Hold,
-        outcome: Outcome,
-        *,
-        at: datetime,
-        entries: Sequence[LogEntry] = (),
-        verdict: Verdict | None = None,
+        self, hold: Hold, outcome: Outcome, *, at: datetime, last: LastWords = _NOTHING
     ) -> bool:
-        """End an execution and add the last of its log, both or neither.
+        """End an execution and store what goes with that, both or neither.
 
-        `verdict` is what its tests say together, if they were carried out.
         False and nothing changed when it is no longer held.
         """
         work = partial(
-            writes.finish,
-            hold=hold,
-            outcome=outcome,
-            at=at,
-            entries=entries,
-            verdict=verdict,
-            counts=self._counts,
+            writes.finish, hold=hold, outcome=outcome, at=at, last=last, counts=self._counts
         )
         return await self._change(work)
 
@@ -327,6 +318,10 @@ class Store:
     ) -> dict[tuple[UUID, int], CaseDetails]:
         """Return what tests read and wrote, each named by its execution and its position."""
         return await self._database.read(partial(testing.details, owner=owner, wanted=wanted))
+
+    async def artifacts(self, owner: str, ids: Sequence[UUID]) -> dict[UUID, tuple[File, ...]]:
+        """Return what the programs of the owner's executions have left."""
+        return await self._database.read(partial(reads.artifacts, owner=owner, ids=ids))
 
     async def transcripts(
         self,

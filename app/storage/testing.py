@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row, bindparam, case, func, insert, select, u
 from app.domain.comparison import Comparison, Tolerance
 from app.domain.execution import Status
 from app.domain.results import CaseDetails, CaseResult, CaseRun, Group
-from app.domain.testing import Case, Suite, Verdict
+from app.domain.testing import Call, Case, Suite, Verdict
 from app.storage.mapping import (
     AnyRow,
     Values,
@@ -64,7 +64,7 @@ _ENDED = _RUN.where(_THIS, _T.rank.is_not(None)).order_by(_T.rank)
 _SHOWN = _RUN.where(_THIS, _T.rank.is_not(None)).order_by(
     _T.is_hidden, case((_T.is_hidden, _T.position), else_=_T.rank)
 )
-_DETAILS = select(*_CASE, _T.stdout, _T.stderr, _T.difference).where(
+_DETAILS = select(*_CASE, _T.returned, _T.stdout, _T.stderr, _T.difference).where(
     _OWNED, _T.position.in_(bindparam("positions", expanding=True))
 )
 _GROUPS = (
@@ -181,6 +181,7 @@ def _values(id: UUID, position: int, test: Case) -> Values:
             "limits": limits_values(test.limits),
             "comparison": test.comparison.value,
             "tolerance": test.tolerance and asdict(test.tolerance),
+            "call": test.call and [test.call.function, list(test.call.arguments)],
         },
         "stdin": test.stdin,
         "expected": test.expected,
@@ -195,12 +196,20 @@ def _case_of(row: AnyRow) -> Case:
         stdin=row.stdin,
         args=None if spec["args"] is None else tuple(spec["args"]),
         files=files_of(spec["files"]),
+        call=_call_of(spec["call"]),
         expected=row.expected,
         comparison=Comparison(spec["comparison"]),
         tolerance=spec["tolerance"] and Tolerance(**spec["tolerance"]),
         is_hidden=row.is_hidden,
         weight=row.weight,
     )
+
+
+def _call_of(stored: list[Any] | None) -> Call | None:
+    if stored is None:
+        return None
+    function, arguments = stored
+    return Call(function=function, arguments=tuple(arguments))
 
 
 def _result_values(id: UUID, result: CaseResult) -> Values:
@@ -213,6 +222,7 @@ def _result_values(id: UUID, result: CaseResult) -> Values:
         "status": result.outcome.status.value,
         "outcome": outcome_details(result.outcome),
         "stdout": result.stdout,
+        "returned": result.returned,
         "stderr": result.stderr,
         "difference": result.difference.encode(errors="replace"),
     }
@@ -235,6 +245,7 @@ def _run(row: AnyRow) -> CaseRun:
 def _detailed(row: AnyRow) -> CaseDetails:
     return CaseDetails(
         case=_case_of(row),
+        returned=row.returned,
         stdout=row.stdout or b"",
         stderr=row.stderr or b"",
         difference=(row.difference or b"").decode(),

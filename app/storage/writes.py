@@ -5,6 +5,7 @@ condition keeps away both the late word of a process that counts as dead and a s
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -12,16 +13,34 @@ from uuid import UUID
 from sqlalchemy import Connection, Float, Row, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from app.domain.execution import Execution, Outcome, Program
+from app.domain.execution import Execution, File, Outcome, Program
 from app.domain.ports import Placement
 from app.domain.results import CaseResult
 from app.domain.testing import Verdict
 from app.storage import testing
 from app.storage.clock import from_now
 from app.storage.feed import changes_of, events_of
-from app.storage.mapping import Hold, LogEntry, execution_values, log_values, outcome_values
-from app.storage.rows import EXECUTIONS, OUTPUT
+from app.storage.mapping import (
+    Hold,
+    LogEntry,
+    artifact_values,
+    execution_values,
+    log_values,
+    outcome_values,
+)
+from app.storage.rows import ARTIFACTS, EXECUTIONS, OUTPUT
 from app.storage.usage import SPENT_BY, spend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastWords:
+    """What is stored with an end."""
+
+    entries: Sequence[LogEntry] = ()
+    artifacts: Sequence[File] = ()
+    verdict: Verdict | None = None
+    """What its tests say together, if they were carried out."""
+
 
 Note: TypeAlias = Callable[[str], None]
 """Takes the topic of a change, for who waits for it."""
@@ -43,6 +62,7 @@ _END = _UPDATE.returning(*ENDED)
 _LOCK = select(EXECUTIONS.c.id).where(*_HELD).with_for_update(key_share=True)
 _WISH = select(EXECUTIONS.c.cancel_requested).where(*_HELD)
 _INSERT = insert(EXECUTIONS).values(lease_expires_at=from_now(bindparam("lease_time", type_=Float)))
+_INSERT_ARTIFACTS = insert(ARTIFACTS)
 # What is there has been sent before, and the answer was lost: the holder numbers each piece once.
 _INSERT_OUTPUT = {
     "postgresql": postgresql.insert(OUTPUT).on_conflict_do_nothing(),
@@ -97,20 +117,21 @@ def finish(  # noqa: PLR0913 - what an end is
     hold: Hold,
     outcome: Outcome,
     at: datetime,
-    entries: Sequence[LogEntry],
-    verdict: Verdict | None,
+    last: LastWords,
     *,
     counts: bool,
 ) -> bool:
     """End an execution; where its owner's share counts, add what it has used."""
     values = {**_this(hold), **outcome_values(outcome, at)}
-    if verdict:
+    if last.verdict:
         values["wall_time"] = None  # many programs ran, and how long is not for everybody
     ended = connection.execute(_END, values).all()
     if not changed(ended, note):
         return False
-    _log(connection, hold.id, entries)
-    testing.settle(connection, ended, verdict, at)
+    _log(connection, hold.id, last.entries)
+    testing.settle(connection, ended, last.verdict, at)
+    if last.artifacts:
+        connection.execute(_INSERT_ARTIFACTS, artifact_values(hold.id, last.artifacts))
     if counts:
         spend(connection, ended, outcome, at)
     return True

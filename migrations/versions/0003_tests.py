@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.Column("outcome", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("spec", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("difference", sa.LargeBinary(), nullable=True),
+        sa.Column("returned", sa.LargeBinary(), nullable=True),
         sa.Column("stdin", sa.LargeBinary(), nullable=True),
         sa.Column("expected", sa.LargeBinary(), nullable=True),
         sa.Column("stdout", sa.LargeBinary(), nullable=True),
@@ -60,9 +61,23 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("execution_id", "position", name="pk_execution_tests"),
     )
+    op.create_table(
+        "execution_artifacts",
+        sa.Column("execution_id", sa.Uuid(), nullable=False),
+        sa.Column("path", sa.String(), nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["execution_id"],
+            ["executions.id"],
+            name="fk_execution_artifacts_execution_id_executions",
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("execution_id", "path", name="pk_execution_artifacts"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("execution_artifacts")
     op.drop_table("execution_tests")
     op.drop_column("owner_usage", "submissions")
     with op.batch_alter_table("executions") as batch:

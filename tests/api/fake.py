@@ -8,7 +8,16 @@ import anyio
 from app.domain.execution import Exit, Output, Stream, Usage
 from app.domain.language import Language
 from app.domain.limits import Limits
-from app.domain.ports import Command, Emit, ExecutorState, Placed, Placement, Sandbox, Support
+from app.domain.ports import (
+    Collect,
+    Command,
+    Emit,
+    ExecutorState,
+    Placed,
+    Placement,
+    Sandbox,
+    Support,
+)
 
 Program = Callable[[Emit], Awaitable[Exit]]
 
@@ -88,7 +97,7 @@ class FakeExecutor:
         self.sandboxes += 1
         yield FakeSandbox(self.program)
 
-    async def reattach(
+    async def reattach(  # noqa: PLR0913 - all that a run is
         self,
         placement: Placement,
         limits: Limits,
@@ -96,6 +105,7 @@ class FakeExecutor:
         *,
         skip: Mapping[Stream, int],
         placed: Placed | None = None,
+        collect: Collect | None = None,
     ) -> Exit | None:
-        del placement, limits, emit, skip, placed
+        del placement, limits, emit, skip, placed, collect
         return None

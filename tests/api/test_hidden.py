@@ -47,6 +47,7 @@ KINDS = [
         "limits": {"outputBytes": "1"},
     },
 ]
+CALL = "def solve(*given): import sys; print(given); print(given, file=sys.stderr); return given"
 RIGHT = "import sys; print(sys.stdin.read(), end='')"
 
 
@@ -144,6 +145,16 @@ async def test_nothing_of_a_hidden_test_is_anywhere(api: Api, test: Json) -> Non
         assert word in seen
     for caller in (interviewer(api), service(api)):
         assert HIDDEN in (await caller.post(LOOK + TESTED, {"id": id})).text
+
+
+@pytest.mark.parametrize("expected", [HIDDEN, None])
+async def test_nothing_of_a_hidden_call_is_anywhere(api: Api, expected: str | None) -> None:
+    test = {"call": {"arguments": [HIDDEN]}, "expectedValue": expected, "hidden": True}
+    source = CALL if expected else f"{CALL.replace('return given', 'raise ValueError(given)')}"
+    id = (await submit(api, source, [test]))["id"]
+    for answer in await read_all(candidate(api), id):
+        assert HIDDEN not in answer
+    assert HIDDEN in (await interviewer(api).post(LOOK + TESTED, {"id": id})).text
 
 
 async def test_of_a_hidden_test_a_candidate_sees_its_name_weight_and_verdict(api: Api) -> None:

@@ -27,6 +27,7 @@ fragment Tested on Execution {
   tests {
     position name isHidden weight verdict status exitCode signal timeLimit message endedAt
     usage { wallTimeMs } stdin args stdout stderr expectedStdout comparison diff
+    call { function arguments expectedValue returnedValue }
   }
   testSummary {
     total pending passed failed errors skipped weight passedWeight slowest { name }
@@ -430,3 +431,92 @@ async def test_one_answer_holds_only_so_many_tests(open_api: Open) -> None:
             await submit(api, "", [{}] * 700)
         error = await api.fail("{ executions { nodes { tests { name } } } }")
         assert "2000 tests" in error["message"]
+
+
+CALLS: dict[str, Any] = {
+    "right": ({"call": {"arguments": [2]}, "expectedValue": 4}, "PASSED", 4),
+    "wrong": ({"call": {"arguments": [2]}, "expectedValue": 5}, "FAILED", 4),
+    "no matter": ({"call": {"arguments": [2]}}, "PASSED", 4),
+    "null": ({"call": {"function": "none"}, "expectedValue": None}, "PASSED", None),
+    "not null": ({"call": {"arguments": [2]}, "expectedValue": None}, "FAILED", 4),
+    "deep": (
+        {
+            "call": {"function": "same", "arguments": [{"a": [1, 2]}]},
+            "expectedValue": {"a": [1.0, 2]},
+        },
+        "PASSED",
+        {"a": [1, 2]},
+    ),
+    "near": (
+        {
+            "call": {"function": "same", "arguments": [[0.5]]},
+            "expectedValue": [0.6],
+            "absoluteTolerance": 0.2,
+        },
+        "PASSED",
+        [0.5],
+    ),
+    "raises": ({"call": {"arguments": []}, "expectedValue": None}, "ERROR", None),
+    "leaves": ({"call": {"function": "leave"}, "expectedValue": None}, "ERROR", None),
+    "missing": ({"call": {"function": "nowhere"}}, "ERROR", None),
+}
+FUNCTIONS = {
+    "PYTHON": "import os\nprint('loud', flush=True)\ndef solve(x): return x * 2\ndef none(): pass\n"
+    "def same(x): return x\ndef leave(): os._exit(0)\n",
+    "JAVASCRIPT": "console.log('loud');\n"
+    "function solve(x) { if (x === undefined) throw Error('x'); return x * 2 }\n"
+    "function none() { return null }\nfunction same(x) { return x }\n"
+    "function leave() { process.exit(0) }\n",
+}
+
+
+@pytest.mark.parametrize("language", FUNCTIONS)
+async def test_functions_are_called_and_what_they_return_is_compared(
+    api: Api, language: str
+) -> None:
+    tests = [test | {"name": name} for name, (test, _, _) in CALLS.items()]
+    execution = await submit(api, FUNCTIONS[language], tests, language=language)
+    for test in execution["tests"]:
+        given, verdict, returned = CALLS[test["name"]]
+        assert test["verdict"] == verdict, test
+        assert test["call"] == {
+            "function": given["call"].get("function", "solve"),
+            "arguments": given["call"].get("arguments", []),
+            "expectedValue": given.get("expectedValue"),
+            "returnedValue": returned,
+        }
+        assert bool(test["message"]) is (verdict == "ERROR")
+        assert test["stdout"] == "loud\n"
+        assert test["expectedStdout"] is None
+
+
+@pytest.mark.parametrize(
+    ("test", "path"),
+    [
+        ({"call": {"function": "a b"}}, ["call", "function"]),
+        ({"call": {"function": "\ud800"}}, ["call", "function"]),
+        ({"call": {"arguments": ["\ud800"]}}, ["call", "arguments"]),
+        ({"call": {}, "stdin": "x"}, ["stdin"]),
+        ({"call": {}, "comparison": "EXACT"}, ["comparison"]),
+        ({"call": {}, "expectedStdout": "x"}, ["expectedStdout"]),
+        ({"call": {}, "expectedValue": "\ud800"}, ["expectedValue"]),
+        ({"call": {}, "expectedValue": "x" * 2**20}, ["expectedValue"]),
+        ({"expectedValue": 1}, ["expectedValue"]),
+    ],
+)
+async def test_a_wrong_call_is_told_by_its_place(api: Api, test: Json, path: list[str]) -> None:
+    (error,) = await refused(api, [{}, test])
+    assert error["path"] == ["tests", "1", *path]
+
+
+async def test_arguments_may_be_only_so_deep(api: Api) -> None:
+    deep: list[Any] = []
+    for _ in range(101):
+        deep = [deep]
+    (error,) = await refused(api, [{"call": {"arguments": deep}}])
+    assert error["path"] == ["tests", "0", "call", "arguments"]
+
+
+async def test_functions_of_some_languages_cannot_be_called(api: Api) -> None:
+    (error,) = await refused(api, [{"call": {}}], language="BASH")
+    assert error["path"] == ["tests", "0", "call"]

@@ -15,7 +15,7 @@ from app.domain.ports import Executor, Placement
 from app.domain.verdict import judge
 from app.executions.compiling import Workshop
 from app.executions.products import Products
-from app.executions.run import Input, Workplace, prepare, run_prepared
+from app.executions.run import ARTIFACTS, Input, Workplace, prepare, run_prepared
 
 # One for all tests: a program in several modes is compiled once.
 PRODUCTS = Products(256 * MIB)
@@ -89,7 +89,7 @@ async def run(  # noqa: PLR0913 - all that a program is given
             await heard(output)
 
     program = Program(language=language.id, source=source, files=tuple(files))
-    given = Input(stdin=stdin, args=tuple(args), typed=typed)
+    given = Input(stdin=stdin, args=tuple(args), typed=typed, collect=ARTIFACTS)
     place = Workplace(
         executor=executor,
         workshop=workshop or WORKSHOP,

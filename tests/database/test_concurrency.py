@@ -14,7 +14,7 @@ from app.domain.execution import Execution, Outcome, Status, Transcript
 from app.domain.history import Filter, Window
 from app.storage import leases, reads
 from app.storage.engine import CONNECTIONS, postgres_engine
-from app.storage.store import Arrival, Store
+from app.storage.store import Arrival, LastWords, Store
 from app.storage.transcripts import transcripts
 from app.storage.urls import is_sqlite, normal
 
@@ -44,7 +44,7 @@ async def live(store: Store) -> None:
         assert await store.append(hold(one.id), [entry(number, b"x")])
         await store.page(OWNER, Filter(), Window(size=10))
     last = [entry(PIECES, b"x")]
-    assert await store.finish(hold(one.id), SUCCESS, at=NOW, entries=last)
+    assert await store.finish(hold(one.id), SUCCESS, at=NOW, last=LastWords(entries=last))
 
 
 async def complete(store: Store, number: int) -> None:
@@ -79,7 +79,7 @@ async def test_of_many_ends_one_counts(store: Store, url: str) -> None:
 
     async def end(at: Store, number: int) -> None:
         last = [entry(number, b"end")]
-        won.append(await at.finish(hold(id), SUCCESS, at=NOW, entries=last))
+        won.append(await at.finish(hold(id), SUCCESS, at=NOW, last=LastWords(entries=last)))
 
     async with anyio.create_task_group() as tasks:
         for number in range(20):
@@ -106,7 +106,7 @@ async def test_a_reader_sees_an_end_with_the_last_of_its_log_or_neither(store: S
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watch)
         for id in ids:
-            await store.finish(hold(id), SUCCESS, at=NOW, entries=[entry(1)])
+            await store.finish(hold(id), SUCCESS, at=NOW, last=LastWords(entries=[entry(1)]))
         tasks.cancel_scope.cancel()
     assert seen <= {(False, False), (True, True)}
 
@@ -153,7 +153,7 @@ async def whole(store: Store, id: UUID) -> bool:
 
 async def end(store: Store, id: UUID) -> None:
     log = [entry(number) for number in range(20)]
-    assert await store.finish(hold(id), SUCCESS, at=NOW, entries=log)
+    assert await store.finish(hold(id), SUCCESS, at=NOW, last=LastWords(entries=log))
 
 
 async def test_an_end_cancelled_between_its_statements_is_rolled_back(

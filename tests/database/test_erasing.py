@@ -17,7 +17,7 @@ from app.storage import erasing
 from app.storage.engine import Database
 from app.storage.erasing import Chosen, first_id
 from app.storage.rows import EXECUTIONS, OUTPUT
-from app.storage.store import Arrival, Bounds, Store, Wish
+from app.storage.store import Arrival, Bounds, LastWords, Store, Wish
 from app.storage.urls import is_sqlite, normal
 
 from .samples import (
@@ -68,7 +68,7 @@ async def rows(database: Database) -> tuple[int, int]:
 async def written(store: Store, **changes: object) -> UUID:
     """Store an execution that has ended and has written something, and return its id."""
     id = await begun(store, **changes)
-    await store.finish(hold(id), SUCCESS, at=NOW, entries=[entry(1), entry(2)])
+    await store.finish(hold(id), SUCCESS, at=NOW, last=LastWords(entries=[entry(1), entry(2)]))
     return id
 
 
@@ -160,7 +160,7 @@ async def test_much_output_makes_a_transaction_shorter(
     for size in (3, 2, 1, 9):
         id = await begun(store)
         log = [entry(number) for number in range(size)]
-        await store.finish(hold(id), SUCCESS, at=NOW, entries=log)
+        await store.finish(hold(id), SUCCESS, at=NOW, last=LastWords(entries=log))
     counts = [(await store.erase(EVERYTHING)).count for _ in range(4)]
     assert counts == [2, 1, 1, 0]
 
@@ -215,7 +215,7 @@ async def tell(store: Store, number: int, *, session_id: str, mark: str) -> None
     await store.type_in(OWNER, one.id, f"{mark}-typed-{number}".encode() * size, is_last=True)
     output = f"{mark}-output-{number} ".encode() * size
     await store.append(hold(one.id), [entry(1, output)])
-    await store.finish(hold(one.id), SUCCESS, at=NOW, entries=[entry(2, output)])
+    await store.finish(hold(one.id), SUCCESS, at=NOW, last=LastWords(entries=[entry(2, output)]))
 
 
 def found_in(folder: Path, text: bytes) -> list[str]:

@@ -4,7 +4,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 from app.domain.execution import Execution, Status, Stream, Transcript
-from app.storage.store import Arrival, Store
+from app.storage.store import Arrival, LastWords, Store
 
 from .samples import (
     HEIR,
@@ -67,14 +67,16 @@ async def test_what_is_sent_again_is_stored_once(store: Store) -> None:
     id = await begun(store)
     assert await store.append(hold(id), [entry(1, b"a")])
     assert await store.append(hold(id), [entry(1, b"a"), entry(2, b"b")])
-    assert await store.finish(hold(id), SUCCESS, at=LATER, entries=[entry(2, b"b"), entry(3, b"c")])
+    assert await store.finish(
+        hold(id), SUCCESS, at=LATER, last=LastWords(entries=[entry(2, b"b"), entry(3, b"c")])
+    )
     assert (await store.transcripts(OWNER, [id]))[id].stdout == b"abc"
 
 
 async def test_an_end_brings_the_outcome_and_the_last_of_the_log(store: Store) -> None:
     id = await begun(store)
     assert await store.append(hold(id), [entry(1, b"4")])
-    assert await store.finish(hold(id), SUCCESS, at=LATER, entries=[entry(2, b"2")])
+    assert await store.finish(hold(id), SUCCESS, at=LATER, last=LastWords(entries=[entry(2, b"2")]))
     found = await read(store, id)
     assert (found.status, found.outcome, found.finished_at) == (Status.SUCCEEDED, SUCCESS, LATER)
     assert (await store.transcripts(OWNER, [id]))[id].stdout == b"42"
@@ -84,7 +86,7 @@ async def test_a_final_execution_changes_no_more(store: Store) -> None:
     id = await ended(store)
     before = await read(store, id)
     assert not await store.append(hold(id), [entry(9)])
-    assert not await store.finish(hold(id), LOST, at=LATER, entries=[entry(9)])
+    assert not await store.finish(hold(id), LOST, at=LATER, last=LastWords(entries=[entry(9)]))
     assert not await store.hand_back(hold(id))
     assert not (await store.renew(HOLDER, [id])).attempts
     assert (await store.recover(HOLDER, HEIR, is_dead=True)).ended == ()
@@ -97,7 +99,9 @@ async def test_a_zombie_changes_nothing(store: Store) -> None:
     before = await read(store, id)
     assert not await store.append(hold(id, "zombie"), [entry(1)])
     assert not await store.append(hold(id, attempt=2), [entry(1)])
-    assert not await store.finish(hold(id, "zombie"), LOST, at=LATER, entries=[entry(1)])
+    assert not await store.finish(
+        hold(id, "zombie"), LOST, at=LATER, last=LastWords(entries=[entry(1)])
+    )
     assert await read(store, id) == before
     assert (await store.transcripts(OWNER, [id]))[id] == Transcript()
 

@@ -30,6 +30,7 @@ TABLES = {
     "executions",
     "execution_input",
     "execution_output",
+    "execution_artifacts",
     "execution_tests",
     "replicas",
     "api_keys",

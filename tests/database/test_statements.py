@@ -17,7 +17,7 @@ from app.domain.testing import Verdict
 from app.storage.engine import Database
 from app.storage.mapping import execution_values, log_values, outcome_values
 from app.storage.rows import EXECUTIONS, OUTPUT
-from app.storage.store import Arrival, Store, Wish
+from app.storage.store import Arrival, LastWords, Store, Wish
 
 from .samples import (
     CLAIMER,
@@ -43,7 +43,7 @@ async def test_a_short_program_is_two_transactions(store: Store, statements: Sta
     one = execution()
     with listening(Engine, "commit", commits.append), statements() as sent:
         await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
-        await store.finish(hold(one.id), SUCCESS, at=NOW, entries=[entry(1)])
+        await store.finish(hold(one.id), SUCCESS, at=NOW, last=LastWords(entries=[entry(1)]))
     # Where processes share a database, one of them may count what the owner has used.
     counted = ["UPDATE owner_usage SET"] if store.is_shared else []
     assert [words(statement) for statement in changes(sent)] == [

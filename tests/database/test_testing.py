@@ -13,8 +13,8 @@ from app.domain.execution import File, Kind, Outcome, Status
 from app.domain.history import Filter, Window
 from app.domain.limits import DEFAULT_LIMITS
 from app.domain.results import CaseResult
-from app.domain.testing import Case, Suite, Verdict
-from app.storage.store import Arrival, Bounds, Chosen, Hold, Store
+from app.domain.testing import Call, Case, Suite, Verdict
+from app.storage.store import Arrival, Bounds, Chosen, Hold, LastWords, Store
 from app.storage.usage import Bound, NoShareError
 
 from .samples import CLAIMER, HEIR, HOLDER, NOW, OWNER, PROGRAM, SUCCESS, execution, hold
@@ -26,6 +26,7 @@ FULL = Case(
     args=("a", ""),
     files=(File(path="data/x", data=b"\0"),),
     expected=b"1.0\xff",
+    call=Call(function="f", arguments=({"\0": [1.5, None]},)),
     comparison=Comparison.FLOATS,
     tolerance=Tolerance(absolute=0.5, relative=0.0),
     is_hidden=True,
@@ -52,6 +53,7 @@ def result(position: int, rank: int, verdict: Verdict = Verdict.PASSED) -> CaseR
         outcome=CRASH if verdict is Verdict.ERROR else SUCCESS,
         stdout=b"out %d\xff" % position,
         stderr=b"err",
+        returned=None if position else b"[1]",
         difference="line 1" if verdict is Verdict.FAILED else "",
     )
 
@@ -90,6 +92,8 @@ async def test_what_came_of_a_test_is_written_once_and_read_back(store: Store) -
     assert details[id, 1].case == FULL
     assert (details[id, 1].stdout, details[id, 1].difference) == (b"out 1\xff", "line 1")
     assert (details[id, 2].stdout, details[id, 2].stderr) == (b"", b"")
+    (first,) = (await store.test_details(OWNER, [(id, 0)])).values()
+    assert (first.returned, details[id, 1].returned) == (b"[1]", None)
     assert await store.test_details("another", [(id, 1)]) == {}
     assert await store.tests("another", [id]) == {}
 
@@ -108,7 +112,7 @@ async def test_an_end_judges_the_tests_together_and_skips_what_was_not_run(
     id, other = await begun(store), await begun(store)
     await store.record(hold(id), [result(0, 1)])
     assert await look(store, id) is None
-    assert await store.finish(hold(id), SUCCESS, at=NOW, verdict=verdict)
+    assert await store.finish(hold(id), SUCCESS, at=NOW, last=LastWords(verdict=verdict))
     assert await verdicts(store, id) == [Verdict.PASSED, Verdict.SKIPPED, Verdict.SKIPPED]
     assert await look(store, id) is (verdict or Verdict.ERROR)
     assert await verdicts(store, other) == [None] * 3
@@ -155,7 +159,7 @@ async def test_the_history_is_filtered_and_counted_by_kind_and_verdict(store: St
     ):
         one = execution(kind=kind, tests=3)
         await store.insert(Arrival(execution=one, program=replace(PROGRAM, suite=SUITE)), HOLDER)
-        await store.finish(hold(one.id), SUCCESS, at=NOW, verdict=verdict)
+        await store.finish(hold(one.id), SUCCESS, at=NOW, last=LastWords(verdict=verdict))
 
     async def count(**wanted: frozenset[object]) -> int:
         filter = Filter(**wanted)  # type: ignore[arg-type]
@@ -177,7 +181,7 @@ async def test_the_history_is_filtered_and_counted_by_kind_and_verdict(store: St
 
 async def test_how_long_tests_took_together_is_no_duration_of_a_program(store: Store) -> None:
     id = await begun(store)
-    await store.finish(hold(id), SUCCESS, at=NOW, verdict=Verdict.PASSED)
+    await store.finish(hold(id), SUCCESS, at=NOW, last=LastWords(verdict=Verdict.PASSED))
     assert (await store.stats(OWNER, Filter())).wall_time_p50 is None
 
 
@@ -211,7 +215,9 @@ async def test_whoever_may_not_see_hidden_tests_learns_of_them_at_the_end(store:
     assert await told(store, id, sees_hidden=True) == [*beginning, 1, 2]
     assert await told(store, id, sees_hidden=False) == [*beginning, 2]
     await store.record(hold(id), [result(0, 3)])
-    await store.finish(hold(id), SUCCESS, at=NOW + timedelta(seconds=60), verdict=Verdict.PASSED)
+    await store.finish(
+        hold(id), SUCCESS, at=NOW + timedelta(seconds=60), last=LastWords(verdict=Verdict.PASSED)
+    )
     assert await told(store, id, sees_hidden=True) == [*beginning, 1, 2, 0, "Finished"]
     assert await told(store, id, sees_hidden=False) == [*beginning, 2, 0, 1, "Finished"]
     assert await told(store, id, sees_hidden=False, after=4) == [1, "Finished"]
@@ -225,7 +231,7 @@ async def test_whoever_may_not_see_hidden_tests_learns_of_them_at_the_end(store:
 
 async def test_what_was_skipped_has_no_event(store: Store) -> None:
     id = await begun(store)
-    await store.finish(hold(id), SUCCESS, at=NOW, verdict=Verdict.FAILED)
+    await store.finish(hold(id), SUCCESS, at=NOW, last=LastWords(verdict=Verdict.FAILED))
     assert await told(store, id, sees_hidden=True) == ["StatusChanged", "StatusChanged", "Finished"]
 
 

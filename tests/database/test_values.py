@@ -17,7 +17,7 @@ from app.domain.history import Filter, Window
 from app.domain.limits import DEFAULT_LIMITS, Limits
 from app.storage.engine import Database
 from app.storage.rows import EXECUTIONS
-from app.storage.store import Arrival, Store
+from app.storage.store import Arrival, LastWords, Store
 
 from .samples import HOLDER, NOW, OWNER, PROGRAM, begun, ended, entry, execution, hold
 
@@ -38,7 +38,7 @@ async def test_output_is_kept_byte_by_byte(store: Store) -> None:
     id = await begun(store)
     pieces = [entry(1, AWKWARD), entry(2, AWKWARD[::-1], Stream.STDERR), entry(3, b"")]
     failed = Outcome(status=Status.FAILED)
-    assert await store.finish(hold(id), failed, at=NOW, entries=pieces)
+    assert await store.finish(hold(id), failed, at=NOW, last=LastWords(entries=pieces))
     found = (await store.transcripts(OWNER, [id]))[id]
     assert (found.stdout, found.stderr) == (AWKWARD, AWKWARD[::-1])
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +36,21 @@ def test_no_proc_at_all_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(PermissionError):
         supervisor.names_in_proc()
     assert asked == ["/proc"]
+
+
+@pytest.mark.skipif(not supervisor.HAS_UID, reason="only root can give a file to another user")
+def test_what_is_another_users_is_not_brought(tmp_path: Path) -> None:
+    for name, owner in (("mine", supervisor.UID), ("others", 0)):
+        (tmp_path / name).write_bytes(b"xyz")
+        folder_of = tmp_path / f"folder of {name}"
+        folder_of.mkdir()
+        (folder_of / "inside").write_bytes(b"")
+        for path in (tmp_path / name, folder_of, folder_of / "inside"):
+            os.chown(path, owner, owner)
+    folder = os.open(tmp_path, os.O_RDONLY)
+    assert list(supervisor.regular_files(folder, "out", 0)) == [
+        ("out/folder of mine/inside", 0),
+        ("out/folder of others", None),
+        ("out/mine", 3),
+        ("out/others", None),
+    ]

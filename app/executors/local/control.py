@@ -17,6 +17,8 @@ import anyio
 
 from app.domain.errors import ExecutorError
 from app.domain.execution import File
+from app.domain.ports import Collect
+from app.executors.collecting import Collected
 
 _RECORD = struct.Struct("<1siddq200s")
 _DESCRIPTOR = struct.Struct("i")
@@ -41,13 +43,14 @@ class Record:
 
     kind: Kind
     number: int
-    """EXITED: the raw wait status. ERROR: an errno. FILE: whether it is executable."""
+    """EXITED: the raw wait status. ERROR: an errno. FILE: whether it is executable.
+    NO_MORE: how many files are left out."""
     wall_time: float
     cpu_time: float
     peak_memory: int
     """FILE: its size, and as many bytes follow."""
     text: str
-    """ERROR: the step that failed. FILE: its path. NO_MORE: why there is no product."""
+    """ERROR: the step that failed. FILE: its path. EXITED: not empty when files follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +64,8 @@ class Job:
     inodes: int
     rlimits: tuple[tuple[int, int], ...]
     seccomp: bytes
-    collect: tuple[str, int, int] | None = None
-    """A folder whose files are sent when the program has ended; how many, how many bytes."""
+    collect: Mapping[str, object] | None = None
+    """The fields of a `Collect`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,22 +145,21 @@ class Control:
                 os.close(descriptor)
             raise
 
-    async def receive_files(self, *, most: int) -> tuple[File, ...]:
+    async def receive_files(self, collect: Collect) -> Collected:
         """Receive the files that an init sends after its program has ended.
 
         Raises:
-            ExecutorError: they are more than `most` bytes, or cannot be read.
+            ExecutorError: they are more than was asked for, or cannot be read.
         """
-        files: list[File] = []
+        collected = Collected(collect)
         while (record := decode(await self._exactly(_RECORD.size))).kind is Kind.FILE:
-            if not 0 <= record.peak_memory <= most:
-                raise ExecutorError("the cell sent more than was asked for")
-            most -= record.peak_memory
+            collected.expect(record.peak_memory)
             data = await self._exactly(record.peak_memory)
-            files.append(File(path=record.text, data=data, is_executable=bool(record.number)))
-        if record.kind is not Kind.NO_MORE or record.text:
-            raise ExecutorError(record.text or "the cell sent no files")
-        return tuple(files)
+            collected.add(File(path=record.text, data=data, is_executable=bool(record.number)))
+        if record.kind is not Kind.NO_MORE:
+            raise ExecutorError("the cell sent no files")
+        collected.leave_out(record.number)
+        return collected
 
     async def _exactly(self, size: int) -> bytes:
         data = bytearray()

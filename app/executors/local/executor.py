@@ -15,7 +15,7 @@ from app.domain.errors import Check, ExecutorError, Unavailable
 from app.domain.execution import Exit, Output, Stream
 from app.domain.language import Language, Runtime, Toolchain
 from app.domain.limits import DEFAULT_LIMITS, Limits
-from app.domain.ports import Emit, ExecutorState, Placed, Placement, Sandbox, Support
+from app.domain.ports import Collect, Emit, ExecutorState, Placed, Placement, Sandbox, Support
 from app.executors.local import host
 from app.executors.local.bubblewrap import command_line
 from app.executors.local.cell import Cell, executor_error, start_cell
@@ -148,7 +148,7 @@ class LocalExecutor:
             cell, meter = await opened.enter_async_context(self._open(toolchain, limits))
             yield LocalSandbox(Run(cell, limits, meter), toolchain)
 
-    async def reattach(
+    async def reattach(  # noqa: PLR0913 - all that a run is
         self,
         placement: Placement,
         limits: Limits,
@@ -156,9 +156,10 @@ class LocalExecutor:
         *,
         skip: Mapping[Stream, int],
         placed: Placed | None = None,
+        collect: Collect | None = None,
     ) -> Exit | None:
         """Find nothing: a cell dies with the process that started it."""
-        del placement, limits, emit, skip, placed
+        del placement, limits, emit, skip, placed, collect
         return None
 
     def _warm_cells(self, language: Language, toolchain: Toolchain) -> WarmCells | None:

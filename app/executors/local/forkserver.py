@@ -245,7 +245,7 @@ def let_go(job, part, child, link):
         flags = init.MS_REMOUNT | init.MS_NOSUID | init.MS_NODEV
         options = f"size={job['disk']},nr_inodes={job['inodes']}".encode()
         init.mount(b"scratch", b"/box", b"tmpfs", flags, options)
-    init.write_files(job["files"])
+    init.lay_out(job)
     for number, value in job["rlimits"]:
         _, hard = resource.prlimit(child, number)
         if hard != resource.RLIM_INFINITY:
@@ -286,13 +286,7 @@ def run(control, part, scratch, child, link):
     job, _ = init.receive_job(control)
     unbilled = processor_time(child)
     let_go(job, part, child, link)
-    began = time.monotonic()
-    init.report(control, b"S", descriptor=scratch)
-    status = init.wait_for(child)
-    wall = time.monotonic() - began
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = max(0.0, used.ru_utime + used.ru_stime - unbilled)
-    init.report(control, b"X", status, wall, cpu, used.ru_maxrss * 1024)
+    init.see_to_the_end(control, job["collect"], child, scratch, unbilled)
 
 
 def be_init(control, memory):

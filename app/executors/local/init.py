@@ -44,6 +44,7 @@ BUILD = ".build/"
 SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 S_IFMT, S_IFREG, S_IFDIR = 0o170000, 0o100000, 0o040000
 LONGEST_PATH, DEEPEST = 200, 16
+PIECE = 1 << 18  # bytes
 USER_LIMITS = (("user_namespaces", 0), ("inotify_instances", 16), ("inotify_watches", 1024))
 
 
@@ -316,40 +317,97 @@ def end_all():
             return
 
 
-def send_files(control, name, most_files, most_bytes):
-    """Send the regular files below a folder of /box; no link is followed, nothing is waited for."""
+def open_folder(name, within=None):
+    """Open a folder, if it is one and its owner may look into it; otherwise return None."""
     try:
-        found = list(regular_files(os.open("/box/" + name, os.O_RDONLY | SAFELY), name, 0))
+        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | SAFELY, dir_fd=within)
     except OSError:
-        found = []  # no such folder, or one in which the program has hidden something
-    size = sum(each.st_size for _, _, each in found)
-    if len(found) > most_files or size > most_bytes:
-        report(control, b"N", text=f"the product has {len(found)} files and {size} bytes")
-        return
-    for path, descriptor, about in found:
-        report(control, b"F", about.st_mode & 0o100, peak=about.st_size, text=path)
-        left = about.st_size
-        while left:
-            piece = os.read(descriptor, min(left, 1 << 18)) or bytes(left)
-            control.sendall(piece)
-            left -= len(piece)
-    report(control, b"N")
+        return None
+    if os.fstat(descriptor).st_mode & 0o500 == 0o500:  # noqa: PLR2004 - to list and to enter
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def send_files(control, folder, collect):
+    """Send the regular files below an open folder, as many as are wanted, and count the others.
+
+    Nobody else lives: what was looked at does not change before it is read.
+    """
+    found = list(regular_files(folder, collect["folder"], 0))
+    kept = list(fitting(found, collect["files"], collect["size"]))
+    if len(kept) < sum(size is not None for _, size in found) and not collect["keeps_first"]:
+        kept = []
+    for path in kept:
+        send_file(control, path)
+    report(control, b"N", len(found) - len(kept))
 
 
 def regular_files(folder, prefix, depth):
-    """Open the regular files below an open folder; what is no file or folder is passed over."""
+    """Yield the path and size of each regular file below an open folder, which is then closed.
+
+    None is the size of what is not to be brought; a folder into which nobody looks is one such.
+    No link is followed, and whatever else is neither file nor folder is passed over.
+    """
     for entry in sorted(os.listdir(folder)):
         path = prefix + "/" + entry
-        try:
-            descriptor = os.open(entry, os.O_RDONLY | SAFELY, dir_fd=folder)
-        except OSError:
-            continue  # a link, or what its owner has closed
-        about = os.fstat(descriptor)
-        kind = about.st_mode & S_IFMT
-        if kind == S_IFREG and len(path.encode()) <= LONGEST_PATH:
-            yield path, descriptor, about
-        elif kind == S_IFDIR and depth < DEEPEST:
-            yield from regular_files(descriptor, path, depth + 1)
+        about = os.lstat(entry, dir_fd=folder)
+        is_tame = path.isprintable() and len(path.encode()) <= LONGEST_PATH
+        if about.st_mode & S_IFMT == S_IFREG:
+            yield path, about.st_size if is_tame and about.st_mode & 0o400 else None
+        elif about.st_mode & S_IFMT == S_IFDIR:
+            below = open_folder(entry, folder) if is_tame and depth < DEEPEST else None
+            if below is None:
+                yield path, None
+            else:
+                yield from regular_files(below, path, depth + 1)
+    os.close(folder)
+
+
+def fitting(found, most_files, room):
+    """Yield the first paths that fit."""
+    for path, size in found:
+        if size is not None and size <= room and most_files:
+            most_files -= 1
+            room -= size
+            yield path
+
+
+def send_file(control, path):
+    """Send a file: its head, then what is in it."""
+    descriptor = os.open("/box/" + path, os.O_RDONLY | SAFELY)
+    about = os.fstat(descriptor)
+    report(control, b"F", about.st_mode & 0o100, peak=about.st_size, text=path)
+    left = about.st_size
+    while left:
+        piece = os.read(descriptor, min(left, PIECE)) or bytes(min(left, PIECE))
+        control.sendall(piece)
+        left -= len(piece)
+    os.close(descriptor)
+
+
+def lay_out(job):
+    """Put into /box what the program finds there."""
+    write_files(job["files"])
+    if job["collect"] and job["collect"]["is_made"]:
+        make_folders(job["collect"]["folder"] + "/")
+
+
+def see_to_the_end(control, collect, child, scratch, unbilled=0.0):
+    """Report that the program runs, wait for it, report how it ended, and send what it has left."""
+    began = time.monotonic()
+    report(control, b"S", descriptor=scratch)
+    status = wait_for(child)
+    wall = time.monotonic() - began
+    if collect:
+        end_all()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = max(0.0, used.ru_utime + used.ru_stime - unbilled)
+    folder = open_folder("/box/" + collect["folder"]) if collect else None
+    text = "" if folder is None else "files"
+    report(control, b"X", status, wall, cpu, used.ru_maxrss * 1024, text)
+    if folder is not None:
+        send_files(control, folder, collect)
 
 
 def run(control):
@@ -360,20 +418,9 @@ def run(control):
     leave_namespaces()
     limit_namespace()
     scratch = make_scratch(job["disk"], job["inodes"])
-    write_files(job["files"])
-    if job["collect"]:
-        make_folders(job["collect"][0] + "/")
+    lay_out(job)
     child = start_program(job, stdio)
-    began = time.monotonic()
-    report(control, b"S", descriptor=scratch)
-    status = wait_for(child)
-    wall = time.monotonic() - began
-    if job["collect"]:
-        end_all()
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    report(control, b"X", status, wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
-    if job["collect"]:
-        send_files(control, *job["collect"])
+    see_to_the_end(control, job["collect"], child, scratch)
 
 
 def main():

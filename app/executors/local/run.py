@@ -6,7 +6,7 @@ import os
 import resource
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import anyio
 import anyio.to_thread
@@ -14,7 +14,6 @@ import anyio.to_thread
 from app.domain.errors import ExecutorError
 from app.domain.execution import (
     Exit,
-    File,
     KillReason,
     LimitHit,
     Output,
@@ -22,9 +21,9 @@ from app.domain.execution import (
     Usage,
     signal_name,
 )
-from app.domain.language import BUILD
 from app.domain.limits import KIB, MIB, Limits
-from app.domain.ports import Emit
+from app.domain.ports import Collect, Emit
+from app.executors.collecting import Collected
 from app.executors.local.cell import Cell, executor_error
 from app.executors.local.control import Job, Kind, Record, describe
 from app.executors.local.meter import Meter, Metered
@@ -34,7 +33,6 @@ from app.executors.local.seccomp import seccomp_filter
 _PREPARE_TIMEOUT = 15.0  # s; from the job to the started program takes milliseconds
 INODES = 4096
 _COLLECT_TIMEOUT = 15.0  # s; a product of the largest size takes a tenth of one
-_MOST_FILES, _MOST_BYTES = 500, 64 * MIB  # of a product
 _OPEN_FILES = 1024
 _PENDING_SIGNALS = 1024  # and timers; a machine has 4 for each MiB
 _MESSAGE_QUEUES = 96 * KIB  # one queue of the kernel's usual size; a user has 800 KiB
@@ -50,7 +48,7 @@ class Start:
     files: Mapping[str, bytes] = field(default_factory=dict)
     stdin: bytes = b""
     typed: AsyncIterator[bytes] | None = None
-    collects: bool = False
+    collect: Collect | None = None
 
 
 class NotStarted(ExecutorError):
@@ -67,7 +65,7 @@ class Run:
     _kill_reason: KillReason | None = None
     _truncated: set[Stream] = field(default_factory=set)
     _began: float = 0.0
-    _product: tuple[File, ...] | None = None
+    _collected: Collected | None = None
     _scratch: int | None = None
     """Its scratch space: what has ended cannot be asked, but this still tells how full it is."""
 
@@ -95,7 +93,7 @@ class Run:
                 tasks.start_soon(self._feed, feeding, ours[0], start)
                 tasks.start_soon(self._read, Stream.STDOUT, ours[1], emit)
                 tasks.start_soon(self._read, Stream.STDERR, ours[2], emit)
-                record, wall_time = await self._until_the_end(collects=start.collects)
+                record, wall_time = await self._until_the_end(start.collect)
                 feeding.cancel()
             return await self._facts(record, wall_time)
 
@@ -129,7 +127,7 @@ class Run:
             inodes=INODES,
             rlimits=tuple(self._rlimits()),
             seccomp=seccomp_filter(),
-            collect=(BUILD, _MOST_FILES, _MOST_BYTES) if start.collects else None,
+            collect=asdict(start.collect) if start.collect else None,
         )
 
     def _rlimits(self) -> Iterator[tuple[int, int]]:
@@ -150,7 +148,7 @@ class Run:
             # all cells together. Process 1 counts as well.
             yield resource.RLIMIT_NPROC, self.limits.processes + 1
 
-    async def _until_the_end(self, *, collects: bool) -> tuple[Record | None, float]:
+    async def _until_the_end(self, collect: Collect | None) -> tuple[Record | None, float]:
         """Wait for the report and for the death of the whole cell."""
         record: Record | None = None
         async with anyio.create_task_group() as watching:
@@ -161,15 +159,18 @@ class Run:
                 record = None  # process 1 was killed: by us, or for want of memory
             wall_time = anyio.current_time() - self._began
             watching.cancel_scope.cancel()
-        if collects and record is not None and record.kind is Kind.EXITED:
-            await self._collect()
+        if collect and record is not None and record.kind is Kind.EXITED:
+            await self._collect(collect, record)
         await self.cell.wait()
         return record, wall_time
 
-    async def _collect(self) -> None:
+    async def _collect(self, collect: Collect, record: Record) -> None:
         """Take what the program has left; only its init lives now, and it reads for us."""
+        if not record.text:
+            self._collected = Collected(collect)
+            return
         with anyio.move_on_after(_COLLECT_TIMEOUT), contextlib.suppress(ExecutorError):
-            self._product = await self.cell.control.receive_files(most=_MOST_BYTES)
+            self._collected = await self.cell.control.receive_files(collect)
         self.cell.kill()
 
     async def _watch(self) -> None:
@@ -230,7 +231,8 @@ class Run:
             oom_killed=metered.oom_killed,
             limits_hit=hit,
             truncated=frozenset(self._truncated),
-            product=self._product,
+            product=self._collected.files if self._collected else None,
+            left_out=self._collected.left_out if self._collected else 0,
             usage=Usage(
                 wall_time=reported.wall_time or wall_time,
                 cpu_time=max(metered.cpu_time, reported.cpu_time),

@@ -52,14 +52,14 @@ class LocalSandbox:
             files=self._files,
             stdin=command.stdin,
             typed=command.typed,
-            collects=command.collects,
+            collect=command.collect,
         )
         if self._spare is None:
             return await self._run(start, emit)
         return await self._run_warm(start, emit, self._spare)
 
     async def _run_warm(self, start: Start, emit: Emit, spare: Spare) -> Exit:
-        if not start.collects and spare.recipe.fits(start.argv, start.environment):
+        if spare.recipe.fits(start.argv, start.environment):
             try:
                 return await self._run(start, emit)
             except NotStarted as failure:

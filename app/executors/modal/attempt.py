@@ -11,7 +11,7 @@ import anyio
 from app.domain.errors import ExecutorError
 from app.domain.execution import Exit, KillReason, Output, Stream, Usage, signal_name
 from app.domain.limits import Limits
-from app.domain.ports import Emit
+from app.domain.ports import Collect, Emit
 from app.executors.modal.account import BoxSize
 from app.executors.modal.box import Box
 from app.executors.modal.errors import Lost
@@ -37,11 +37,12 @@ class Attempt:
         emit: Emit,
         typist: Typist | None = None,
         *,
+        collect: Collect | None = None,
         skip: Mapping[Stream, int] | None = None,
     ) -> None:
         self._limits, self._emit, self._typist = limits, emit, typist
         self._skip = dict(skip or {})
-        self._product = Product()
+        self._product = Product(collect) if collect else None
         self._has_emitted = False
         self._patience = anyio.CancelScope()
 
@@ -89,9 +90,9 @@ class Attempt:
             case Kind.STDOUT | Kind.STDERR:
                 await self._pass_on(_STREAMS[frame.kind], frame.data)
             case Kind.ENDED:
-                return replace(decode_exit(frame.details()), product=self._product.files())
+                return self._with_product(frame.details())
             case Kind.FILE | Kind.CONTENT:
-                self._product.take(frame)
+                self._take_product(frame)
             case Kind.FAILED:
                 message = str(frame.details().get("message"))
                 raise ExecutorError(f"the supervisor could not run the program: {message}")
@@ -105,6 +106,17 @@ class Attempt:
             case Kind.READY:
                 pass
         return None
+
+    def _take_product(self, frame: Frame) -> None:
+        if self._product is not None:
+            self._product.take(frame)
+
+    def _with_product(self, report: Mapping[str, Any]) -> Exit:
+        end = decode_exit(report)
+        if self._product is None or report.get("left_out") is None:
+            return end
+        collected = self._product.end(report["left_out"])
+        return replace(end, product=collected.files, left_out=collected.left_out)
 
     async def _pass_on(self, stream: Stream, data: bytes) -> None:
         known = min(self._skip.get(stream, 0), len(data))

@@ -18,6 +18,7 @@ from app.domain.execution import Exit, Output, Stream
 from app.domain.language import Language
 from app.domain.limits import MIB, Limits
 from app.domain.ports import (
+    Collect,
     Command,
     Emit,
     EnvironmentState,
@@ -167,7 +168,7 @@ class ModalExecutor:
             raise ExecutorError(state.reason or f"{language.name} has no {environment}")
         return chosen.variables
 
-    async def reattach(
+    async def reattach(  # noqa: PLR0913 - all that a run is
         self,
         placement: Placement,
         limits: Limits,
@@ -175,6 +176,7 @@ class ModalExecutor:
         *,
         skip: Mapping[Stream, int],
         placed: Placed | None = None,
+        collect: Collect | None = None,
     ) -> Exit | None:
         """Replay what the supervisor has reported since the beginning; see `Executor.reattach`.
 
@@ -184,7 +186,7 @@ class ModalExecutor:
         await self._until_reached()
         if self._account is None:
             raise Unreachable(f"Modal: no run can be found again: {self._reason}")
-        attempt = Attempt(limits, emit, skip=skip)
+        attempt = Attempt(limits, emit, collect=collect, skip=skip)
         try:
             box = await find_box(self._account, placement)
         except Missing:

@@ -2,37 +2,54 @@
 
 from app.domain.errors import ExecutorError
 from app.domain.execution import File
-from app.domain.limits import MIB
+from app.domain.ports import Collect
+from app.executors.collecting import Collected
 from app.executors.modal.frames import Frame, Kind
-
-MOST_FILES, MOST_BYTES = 500, 64 * MIB
-_HEADS = MIB  # beside, for the names of its files
 
 
 class Product:
-    """The files that have come so far; no more than was asked for."""
+    """The files that have come so far, and the one that is coming."""
 
-    def __init__(self) -> None:
-        self._files: list[tuple[str, bool, bytearray]] = []
-        self._left = MOST_BYTES + _HEADS
+    def __init__(self, collect: Collect) -> None:
+        self._collected = Collected(collect)
+        self._head: tuple[str, int, bool] | None = None
+        self._data = bytearray()
 
     def take(self, frame: Frame) -> None:
-        """Take the head or a piece of a file.
+        """Take the head of a file, or a piece of it.
 
         Raises:
-            ExecutorError: it makes no sense, or is too much.
+            ExecutorError: it makes no sense, or is more than was asked for or announced.
         """
         if frame.kind is Kind.FILE:
-            head = frame.details()
-            self._files.append((str(head.get("path")), bool(head.get("executable")), bytearray()))
-        elif self._files:
-            self._files[-1][2].extend(frame.data)
-        self._left -= len(frame.data)
-        if self._left < 0 or len(self._files) > MOST_FILES:
-            raise ExecutorError("the supervisor sent more than was asked for")
+            self._begin(frame)
+        else:
+            self._data += frame.data
+        self._end_if_whole()
 
-    def files(self) -> tuple[File, ...]:
-        """Return what has come."""
-        return tuple(
-            File(path=path, data=bytes(data), is_executable=x) for path, x, data in self._files
-        )
+    def end(self, left_out: object) -> Collected:
+        """Return all that has come, when the supervisor says what has not.
+
+        Raises:
+            ExecutorError: it makes no sense, or a file is not whole.
+        """
+        if self._head is not None or not isinstance(left_out, int):
+            raise ExecutorError("the supervisor sent a part of the files")
+        self._collected.leave_out(left_out)
+        return self._collected
+
+    def _begin(self, frame: Frame) -> None:
+        head = frame.details()
+        path, size = head.get("path"), head.get("size")
+        if self._head is not None or not isinstance(path, str) or not isinstance(size, int):
+            raise ExecutorError("the supervisor sent a file that makes no sense")
+        self._collected.expect(size)
+        self._head = path, size, bool(head.get("executable"))
+
+    def _end_if_whole(self) -> None:
+        path, size, is_executable = self._head or ("", 0, False)
+        if len(self._data) > size:
+            raise ExecutorError("the supervisor sent more than it had announced")
+        if self._head is not None and len(self._data) == size:
+            data, self._data, self._head = bytes(self._data), bytearray(), None
+            self._collected.add(File(path=path, data=data, is_executable=is_executable))

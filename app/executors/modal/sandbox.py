@@ -4,18 +4,17 @@ import json
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import anyio
 
 from app.domain.execution import Exit
-from app.domain.language import BUILD, Language
+from app.domain.language import Language
 from app.domain.limits import KIB, MIB, Limits
 from app.domain.ports import Command, Emit, Placed
 from app.executors.modal.attempt import Attempt
 from app.executors.modal.box import Box
 from app.executors.modal.errors import ModalError, NoBox
-from app.executors.modal.product import MOST_BYTES, MOST_FILES
 from app.executors.modal.typist import Typist
 
 log = logging.getLogger(__name__)
@@ -69,14 +68,15 @@ class ModalSandbox:
         equipped = replace(command, environment=variables)
         job = encode_job(self._language, self._limits, self._files, equipped)
         typist = Typist(command.typed) if command.typed is not None else None
-        attempt = Attempt(self._limits, emit, typist)
+        attempt = Attempt(self._limits, emit, typist, collect=command.collect)
         try:
             return await self._try(job, attempt)
         except ModalError as error:
             if attempt.was_seen or isinstance(error, NoBox):
                 raise
             log.warning("a sandbox was lost; trying another", extra={"reason": str(error)})
-            return await self._try(job, Attempt(self._limits, emit, typist))
+            again = Attempt(self._limits, emit, typist, collect=command.collect)
+            return await self._try(job, again)
 
     async def _try(self, job: bytes, attempt: Attempt) -> Exit:
         box = await self._claim(self._limits)
@@ -125,7 +125,7 @@ def encode_job(
         "files": [{"path": path, "size": len(data)} for path, data in files.items()],
         "stdin": len(command.stdin),
         "typed": command.typed is not None,
-        "collect": [BUILD, MOST_FILES, MOST_BYTES] if command.collects else None,
+        "collect": asdict(command.collect) if command.collect else None,
         "wall_time": limits.wall_time,
         "cpu_time": limits.cpu_time,
         "memory": limits.memory,

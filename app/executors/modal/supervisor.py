@@ -49,7 +49,7 @@ MS_NOSUID, MS_NODEV, MS_BIND, MNT_DETACH = 2, 4, 4096, 2
 SIZE = struct.Struct(">I")
 BUILD = ".build/"
 SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-DEEPEST = 16
+LONGEST_PATH, DEEPEST = 200, 16
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -338,40 +338,83 @@ def make_folders(path: str) -> None:
             own(place)
 
 
-def send_files(frames: Frames, name: str, most_files: int, most_bytes: int) -> None:
-    """Send the regular files below a folder of /box; no link is followed, nothing waited for."""
+def open_folder(name: str, within: "int | None" = None) -> "int | None":
+    """Open a folder, if it is one and its owner may look into it; otherwise return None."""
     try:
-        found = list(regular_files(os.open("/box/" + name, os.O_RDONLY | SAFELY), name, 0))
+        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | SAFELY, dir_fd=within)
     except OSError:
-        return  # no such folder, or one in which the program has hidden something
-    if len(found) > most_files or sum(each.st_size for _, _, each in found) > most_bytes:
-        return
-    for path, descriptor, about in found:
-        head = {"path": path, "size": about.st_size, "executable": bool(about.st_mode & 0o100)}
-        frames.add(b"P", json.dumps(head).encode())
-        left = about.st_size
-        while left:
-            piece = os.read(descriptor, min(left, CHUNK)) or bytes(min(left, CHUNK))
-            frames.add(b"D", piece)
-            frames.flush(time.monotonic() + 60)
-            left -= len(piece)
+        return None
+    about = os.fstat(descriptor)
+    if about.st_mode & 0o500 == 0o500 and is_programs(about):  # noqa: PLR2004 - list and enter
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
-def regular_files(
-    folder: int, prefix: str, depth: int
-) -> "Iterator[tuple[str, int, os.stat_result]]":
-    """Open the regular files below an open folder; what is no file or folder is passed over."""
+def is_programs(about: os.stat_result) -> bool:
+    """Whether something is the program's: what it has only linked to keeps its owner."""
+    return not HAS_UID or about.st_uid == UID
+
+
+def send_files(frames: Frames, collect: "dict[str, Any]") -> int:
+    """Send the regular files below a folder of /box, as many as are wanted; count the others.
+
+    Nobody else lives: what was looked at does not change before it is read.
+    """
+    folder = open_folder("/box/" + collect["folder"])
+    found = [] if folder is None else list(regular_files(folder, collect["folder"], 0))
+    kept = list(fitting(found, collect["files"], collect["size"]))
+    if len(kept) < sum(size is not None for _, size in found) and not collect["keeps_first"]:
+        kept = []
+    for path in kept:
+        send_file(frames, path)
+    return len(found) - len(kept)
+
+
+def regular_files(folder: int, prefix: str, depth: int) -> "Iterator[tuple[str, int | None]]":
+    """Yield the path and size of each regular file below an open folder, which is then closed.
+
+    None is the size of what is not to be brought; a folder into which nobody looks is one such.
+    No link is followed, and whatever else is neither file nor folder is passed over.
+    """
     for entry in sorted(os.listdir(folder)):
         path = prefix + "/" + entry
-        try:
-            descriptor = os.open(entry, os.O_RDONLY | SAFELY, dir_fd=folder)
-        except OSError:
-            continue  # a link, or what its owner has closed
-        about = os.fstat(descriptor)
+        about = os.lstat(entry, dir_fd=folder)
+        is_tame = path.isprintable() and len(path.encode()) <= LONGEST_PATH
         if stat.S_ISREG(about.st_mode):
-            yield path, descriptor, about
-        elif stat.S_ISDIR(about.st_mode) and depth < DEEPEST:
-            yield from regular_files(descriptor, path, depth + 1)
+            may_be_brought = is_tame and about.st_mode & 0o400 and is_programs(about)
+            yield path, about.st_size if may_be_brought else None
+        elif stat.S_ISDIR(about.st_mode):
+            below = open_folder(entry, folder) if is_tame and depth < DEEPEST else None
+            if below is None:
+                yield path, None
+            else:
+                yield from regular_files(below, path, depth + 1)
+    os.close(folder)
+
+
+def fitting(found: "list[tuple[str, int | None]]", most_files: int, room: int) -> "Iterator[str]":
+    """Yield the first paths that fit."""
+    for path, size in found:
+        if size is not None and size <= room and most_files:
+            most_files -= 1
+            room -= size
+            yield path
+
+
+def send_file(frames: Frames, path: str) -> None:
+    """Send a file: its head, then what is in it."""
+    descriptor = os.open("/box/" + path, os.O_RDONLY | SAFELY)
+    about = os.fstat(descriptor)
+    head = {"path": path, "size": about.st_size, "executable": bool(about.st_mode & 0o100)}
+    frames.add(b"P", json.dumps(head).encode())
+    left = about.st_size
+    while left:
+        piece = os.read(descriptor, min(left, CHUNK)) or bytes(min(left, CHUNK))
+        frames.add(b"D", piece)
+        frames.flush(time.monotonic() + 60)
+        left -= len(piece)
+    os.close(descriptor)
 
 
 def become_program(job: "dict[str, Any]", stdio: "list[int]", failed: int) -> None:
@@ -617,12 +660,25 @@ class Run:
                 self.look()
         self.census.look()
         until = time.monotonic() + DRAIN
-        while processes_left() and time.monotonic() < until:
-            kill_all()
-            self.reap()
-            time.sleep(0.001)
+        self.end_all(until)
         while self.outputs and time.monotonic() < until:
             self.pump()
+
+    def end_all(self, until: float) -> bool:
+        """Kill what is left of the program, and say whether nothing is.
+
+        Whoever does the killing has the program's uid, and is waited for as well.
+        """
+        pause = 0.001
+        while True:
+            self.reap()
+            if not processes_left():
+                return True
+            if time.monotonic() > until:
+                return False
+            kill_all()
+            time.sleep(pause)
+            pause = min(2 * pause, 0.05)
 
     def report(self) -> "dict[str, Any]":
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -653,14 +709,15 @@ def main() -> None:
         job = json.loads(reader.line())
         is_bounded = make_scratch(job["disk"], job["inodes"])
         write_files(reader, job["files"])
-        if job["collect"]:
-            make_folders(job["collect"][0] + "/")
+        if job["collect"] and job["collect"]["is_made"]:
+            make_folders(job["collect"]["folder"] + "/")
         run = Run(job, reader, frames, None if is_bounded else Scratch(job))
         frames.add(b"S")
         run.go()
-        if job["collect"]:
-            send_files(frames, *job["collect"])
-        frames.add(b"X", json.dumps(run.report()).encode())
+        # While something of the program lives, a file could change between two looks.
+        is_still = job["collect"] and run.end_all(time.monotonic() + PATIENCE)
+        left_out = send_files(frames, job["collect"]) if is_still else None
+        frames.add(b"X", json.dumps({**run.report(), "left_out": left_out}).encode())
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         frames.add(b"F", json.dumps({"message": str(error)}).encode())
     frames.flush(time.monotonic() + 60)
