@@ -1,7 +1,7 @@
 """What a resolver can reach: the services, the caller, and loaders that join look-ups."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
@@ -32,7 +32,7 @@ T = TypeVar("T")
 # An answer is put together in memory, and a document can ask for the same things many times.
 MOST_READ = 200  # a page of programs and a page of their output
 MOST_TEXT = 64 * MIB  # of these in one answer
-MOST_TESTS = 2000  # two submissions with as many as there may be
+MOST_TESTS = 1000  # as many as one submission may have, and 0.2 s of our time
 
 
 class Loader(DataLoader[K, T]):
@@ -106,9 +106,7 @@ class Context:
             self._load_tests, cache_key_fn=_id
         )
         self.test_groups: Loader[UUID, tuple[Group, ...]] = Loader(self._load_test_groups)
-        self.test_details: Loader[tuple[UUID, int], CaseDetails | None] = Loader(
-            self._load_test_details
-        )
+        self.test_details: Loader[UUID, dict[int, CaseDetails]] = Loader(self._load_test_details)
         self._read = self._text = self._tests = 0
         self._looked_into: dict[UUID, Execution] = {}
 
@@ -217,12 +215,11 @@ class Context:
         found = await self.history.test_groups(self.owner, ids)
         return [found.get(id, ()) for id in ids]
 
-    async def _load_test_details(
-        self, wanted: Sequence[tuple[UUID, int]]
-    ) -> list[CaseDetails | None]:
-        self._count({id: None for id, _ in wanted})
-        found = await self.history.test_details(self.owner, wanted)
-        return [found.get(each) for each in wanted]
+    async def _load_test_details(self, ids: Sequence[UUID]) -> list[dict[int, CaseDetails]]:
+        self._count(ids)
+        sees_hidden = self.caller.sees_hidden
+        found = await self.history.test_details(self.owner, ids, sees_hidden=sees_hidden)
+        return [found.get(id, {}) for id in ids]
 
     async def _load_outputs(self, wanted: Sequence[Wanted]) -> list[bytes]:
         """Read both streams of all in one question, and of each no more than somebody wants."""
@@ -232,7 +229,7 @@ class Context:
         found = await self.history.transcripts(self.owner, ids, stdout=stdout, stderr=stderr)
         return [found.get(each.id, Transcript()).of(each.stream) for each in wanted]
 
-    def _count(self, ids: Collection[UUID]) -> None:
+    def _count(self, ids: Sequence[UUID]) -> None:
         self._read += len(ids)
         if self._read > MOST_READ:
             message = "One answer may hold programs, output and events of 100 executions at most."

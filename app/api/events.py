@@ -15,12 +15,12 @@ from app.api.context import Context, Info
 from app.api.enums import ExecutionStatus
 from app.api.errors import BadArgumentError, ExecutionType, NoSuchExecutionError
 from app.api.ids import decode_id, encode_id
-from app.api.testing import TestResult
+from app.api.testing import TestResult, result_of
 from app.domain import events as domain
-from app.domain.access import Caller
 from app.domain.errors import NoSuchExecution
 from app.domain.execution import Execution as Record
 from app.domain.execution import Stream
+from app.domain.results import CaseRun
 
 MOST_EVENTS = 1000
 DEFAULT_EVENTS = 100
@@ -79,7 +79,11 @@ class ExecutionOutput(ExecutionEvent):
     "when the execution does."
 )
 class ExecutionTestFinished(ExecutionEvent):
-    test: TestResult = strawberry.field(description="The test, and what came of it.")
+    run: strawberry.Private[CaseRun]
+
+    @strawberry.field(description="The test, and what came of it.")
+    async def test(self, info: Info) -> TestResult:
+        return await result_of(info, self.run)
 
 
 @strawberry.type(description="The execution has ended; this is its last event.")
@@ -98,8 +102,8 @@ EVENTS = (ExecutionStatusChanged, ExecutionOutput, ExecutionTestFinished, Execut
 EventType: TypeAlias = Annotated["ExecutionEvent", strawberry.lazy("app.api.events")]
 
 
-def event_of(event: domain.Event, caller: Caller) -> ExecutionEvent:
-    """Translate for a caller."""
+def event_of(event: domain.Event) -> ExecutionEvent:
+    """Translate."""
     id, sequence, at = strawberry.ID(encode_id(event.execution_id)), event.sequence, event.at
     match event:
         case domain.StatusChanged(status=status):
@@ -112,8 +116,7 @@ def event_of(event: domain.Event, caller: Caller) -> ExecutionEvent:
                 execution_id=id, sequence=sequence, at=at, stream=stream, data=output.data
             )
         case domain.CaseEnded(test=run):
-            test = TestResult.of(run, caller)
-            return ExecutionTestFinished(execution_id=id, sequence=sequence, at=at, test=test)
+            return ExecutionTestFinished(execution_id=id, sequence=sequence, at=at, run=run)
         case domain.Finished(execution=record):
             return ExecutionFinished(execution_id=id, sequence=sequence, at=at, record=record)
     assert_never(event)
@@ -130,7 +133,7 @@ async def past_events(context: Context, id: UUID, after: int, first: int) -> lis
         message = f"`first` must be 0 to {MOST_EVENTS}, not {first}."
         raise BadArgumentError(message)
     found = await context.events(id, after, first) if first else ()
-    return [event_of(event, context.caller) for event in found]
+    return [event_of(event) for event in found]
 
 
 async def follow(info: Info, id: strawberry.ID, after: int) -> AsyncGenerator[ExecutionEvent, None]:
@@ -154,7 +157,7 @@ async def follow(info: Info, id: strawberry.ID, after: int) -> AsyncGenerator[Ex
         async with aclosing(following) as events:
             async for event in events:
                 context.renew()
-                yield event_of(event, context.caller)
+                yield event_of(event)
     except NoSuchExecution as error:
         raise NoSuchExecutionError from error
 

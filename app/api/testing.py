@@ -21,6 +21,7 @@ from app.domain.execution import Execution, Outcome, Status
 from app.domain.results import CaseDetails, CaseRun, Group
 from app.domain.testing import Call, Verdict
 
+_DETAILS = {"stdin", "args", "stdout", "stderr", "call", "expectedStdout", "comparison", "diff"}
 _UNKNOWN = Outcome(status=Status.QUEUED)
 _HIDDEN = "Null where it is hidden from you."
 
@@ -52,10 +53,8 @@ def _value(text: bytes | None) -> Json | None:
 
 @strawberry.type(description="A test of an execution, and what came of it.")
 class TestResult:
-    run: strawberry.Private[CaseRun]
-    record: strawberry.Private[Execution | None]
     outcome: strawberry.Private[Outcome | None]
-    is_open: strawberry.Private[bool]
+    details: strawberry.Private[CaseDetails | None]
     position: int = strawberry.field(description="Its place among the tests, from 0.")
     name: str = strawberry.field(description="As it was given, or `Test 1` and so on.")
     is_hidden: bool = strawberry.field(
@@ -80,22 +79,21 @@ class TestResult:
     ended_at: datetime | None = strawberry.field(description=f"When it ended. {_HIDDEN}")
 
     @classmethod
-    def of(cls, run: CaseRun, caller: Caller, record: Execution | None = None) -> Self:
-        """Translate, for one whose execution has ended or is known."""
+    def of(
+        cls, run: CaseRun, caller: Caller, details: CaseDetails | None, *, is_over: bool
+    ) -> Self:
+        """Translate for a caller; the details may be left out if nobody asks for any of them."""
         is_open = caller.sees_hidden or not run.is_hidden
         outcome = run.outcome if is_open else None
         facts = outcome or _UNKNOWN
-        is_told = is_open or record is None or record.status.is_final
         return cls(
-            run=run,
-            record=record,
             outcome=outcome,
-            is_open=is_open,
+            details=details if is_open else None,
             position=run.position,
             name=run.name,
             is_hidden=run.is_hidden,
             weight=run.weight,
-            verdict=TestVerdict(run.verdict) if is_told and run.verdict else None,
+            verdict=TestVerdict(run.verdict) if (is_open or is_over) and run.verdict else None,
             status=ExecutionStatus(outcome.status) if outcome else None,
             exit_code=facts.exit_code,
             signal=facts.signal,
@@ -110,14 +108,14 @@ class TestResult:
         return ResourceUsage.of(usage) if usage else None
 
     @strawberry.field(description=f"Its standard input; null if that is the execution's. {_HIDDEN}")
-    async def stdin(self, info: Info) -> str | None:
-        details = await self._details(info)
+    def stdin(self, info: Info) -> str | None:
+        details = self.details
         stdin = details.case.stdin if details else None
         return None if stdin is None else read(info, stdin, None)
 
     @strawberry.field(description=f"Its arguments; null if these are the execution's. {_HIDDEN}")
-    async def args(self, info: Info) -> list[str] | None:
-        details = await self._details(info)
+    def args(self, info: Info) -> list[str] | None:
+        details = self.details
         args = details.case.args if details else None
         info.context.allow(sum(map(len, args or ())))
         return None if args is None else list(args)
@@ -126,50 +124,43 @@ class TestResult:
         description="The beginning of what the program has written to standard output: up to 64 "
         f"KiB, less where there are many tests. It is compared whole. {_HIDDEN}"
     )
-    async def stdout(self, info: Info) -> str | None:
-        details = await self._details(info)
+    def stdout(self, info: Info) -> str | None:
+        details = self.details
         return read(info, details.stdout, None) if details else None
 
     @strawberry.field(description=f"Likewise of standard error. {_HIDDEN}")
-    async def stderr(self, info: Info) -> str | None:
-        details = await self._details(info)
+    def stderr(self, info: Info) -> str | None:
+        details = self.details
         return read(info, details.stderr, None) if details else None
 
     @strawberry.field(
         description=f"The function that was called; null if the program was run. {_HIDDEN}"
     )
-    async def call(self, info: Info) -> TestCall | None:
-        details = await self._details(info)
+    def call(self, info: Info) -> TestCall | None:
+        details = self.details
         if details is None or details.case.call is None:
             return None
         info.context.allow(len(details.case.expected or b"") + len(details.returned or b""))
         return TestCall.of(details.case.call, details)
 
     @strawberry.field(description=f"What was expected; null if nothing was. {_HIDDEN}")
-    async def expected_stdout(self, info: Info) -> str | None:
-        details = await self._details(info)
+    def expected_stdout(self, info: Info) -> str | None:
+        details = self.details
         expected = details.case.expected if details and not details.case.call else None
         return None if expected is None else read(info, expected, None)
 
     @strawberry.field(description=f"How that is compared. {_HIDDEN}")
-    async def comparison(self, info: Info) -> Comparison | None:
-        details = await self._details(info)
+    def comparison(self) -> Comparison | None:
+        details = self.details
         return Comparison(details.case.comparison) if details else None
 
     @strawberry.field(
         description="Where the output first differs from what was expected, for people; null if it "
         f"does not. {_HIDDEN}"
     )
-    async def diff(self, info: Info) -> str | None:
-        details = await self._details(info)
+    def diff(self) -> str | None:
+        details = self.details
         return (details.difference or None) if details else None
-
-    async def _details(self, info: Info) -> CaseDetails | None:
-        if not self.is_open:
-            return None
-        if self.record:
-            info.context.look_into(self.record)
-        return await info.context.test_details.load((self.run.execution_id, self.position))
 
 
 @strawberry.type(description="The tests of an execution together.")
@@ -239,8 +230,39 @@ async def results_of(info: Info, record: Execution) -> list[TestResult]:
     """
     if not record.tests:
         return []
-    runs = await info.context.tests.load(record)
-    return [TestResult.of(run, info.context.caller, record) for run in runs]
+    context, details = info.context, dict[int, CaseDetails]()
+    runs = await context.tests.load(record)
+    if _asks_for_details(info):
+        context.look_into(record)
+        details = await context.test_details.load(record.id)
+    is_over = record.status.is_final
+    return [
+        TestResult.of(run, context.caller, details.get(run.position), is_over=is_over)
+        for run in runs
+    ]
+
+
+async def result_of(info: Info, run: CaseRun) -> TestResult:
+    """Return a test that has ended, and of which the caller may know that."""
+    context, details = info.context, None
+    if _asks_for_details(info):
+        id, position, sees_hidden = run.execution_id, run.position, context.caller.sees_hidden
+        found = await context.history.test_details(
+            context.owner, [id], sees_hidden=sees_hidden, position=position
+        )
+        details = found.get(id, {}).get(position)
+    return TestResult.of(run, context.caller, details, is_over=True)
+
+
+def _asks_for_details(info: Info) -> bool:
+    """Whether the answer has more of a test than how it stands."""
+    # Asked once for all tests: a question by each field of a thousand tests would take a second.
+    waiting, seen = [*info.selected_fields], set[str]()
+    while waiting:
+        selection = waiting.pop()
+        seen.add(getattr(selection, "name", ""))
+        waiting += selection.selections
+    return not seen.isdisjoint(_DETAILS)
 
 
 def _untold(group: Group) -> Group:

@@ -314,10 +314,25 @@ class Store:
         return await self._database.read(partial(testing.groups, owner=owner, ids=ids))
 
     async def test_details(
-        self, owner: str, wanted: Sequence[tuple[UUID, int]]
-    ) -> dict[tuple[UUID, int], CaseDetails]:
-        """Return what tests read and wrote, each named by its execution and its position."""
-        return await self._database.read(partial(testing.details, owner=owner, wanted=wanted))
+        self,
+        owner: str,
+        ids: Sequence[UUID],
+        *,
+        sees_hidden: bool,
+        position: int | None = None,
+    ) -> dict[UUID, dict[int, CaseDetails]]:
+        """Return what the tests of the owner's executions read and wrote, by their positions.
+
+        Args:
+            owner: whose they are.
+            ids: of the executions.
+            sees_hidden: whether hidden tests are wanted, too.
+            position: of the one test that is wanted, or None for all of them.
+        """
+        work = partial(
+            testing.details, owner=owner, ids=ids, sees_hidden=sees_hidden, position=position
+        )
+        return await self._database.read(work)
 
     async def artifacts(self, owner: str, ids: Sequence[UUID]) -> dict[UUID, tuple[File, ...]]:
         """Return what the programs of the owner's executions have left."""

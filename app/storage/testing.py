@@ -13,7 +13,19 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, bindparam, case, func, insert, select, update
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    Row,
+    bindparam,
+    case,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from app.domain.comparison import Comparison, Tolerance
 from app.domain.execution import Status
@@ -64,9 +76,12 @@ _ENDED = _RUN.where(_THIS, _T.rank.is_not(None)).order_by(_T.rank)
 _SHOWN = _RUN.where(_THIS, _T.rank.is_not(None)).order_by(
     _T.is_hidden, case((_T.is_hidden, _T.position), else_=_T.rank)
 )
-_DETAILS = select(*_CASE, _T.returned, _T.stdout, _T.stderr, _T.difference).where(
-    _OWNED, _T.position.in_(bindparam("positions", expanding=True))
+_DETAILS = (
+    select(*_CASE, _T.returned, _T.stdout, _T.stderr, _T.difference)
+    .where(_OWNED, or_(bindparam("sees_hidden", type_=Boolean), _T.is_hidden == false()))
+    .order_by(*_ORDER)
 )
+_DETAILS_OF_ONE = _DETAILS.where(_T.position == bindparam("at_position"))
 _GROUPS = (
     select(
         _T.execution_id,
@@ -146,13 +161,22 @@ def runs(
 
 
 def details(
-    connection: Connection, owner: str, wanted: Sequence[tuple[UUID, int]]
-) -> dict[tuple[UUID, int], CaseDetails]:
-    """Return what tests read and wrote, each named by its execution and its position."""
-    ids, positions = ({key[part] for key in wanted} for part in (0, 1))
-    values = {"owner": owner, "ids": list(ids), "positions": list(positions)}
-    rows = connection.execute(_DETAILS, values)
-    return {(plain(row.execution_id), row.position): _detailed(row) for row in rows}
+    connection: Connection,
+    owner: str,
+    ids: Sequence[UUID],
+    *,
+    sees_hidden: bool,
+    position: int | None = None,
+) -> dict[UUID, dict[int, CaseDetails]]:
+    """Return what the tests of executions read and wrote, or one of them, by their positions."""
+    values = {"owner": owner, "ids": ids, "sees_hidden": sees_hidden}
+    if position is None:
+        rows = connection.execute(_DETAILS, values)
+    else:
+        rows = connection.execute(_DETAILS_OF_ONE, values | {"at_position": position})
+    return {
+        id: {row.position: _detailed(row) for row in of_one} for id, of_one in _by_execution(rows)
+    }
 
 
 def groups(

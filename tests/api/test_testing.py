@@ -428,9 +428,9 @@ async def test_who_types_has_no_tests(api: Api) -> None:
 async def test_one_answer_holds_only_so_many_tests(open_api: Open) -> None:
     async with open_api(FakeExecutor()) as api:
         for _ in range(3):
-            await submit(api, "", [{}] * 700)
+            await submit(api, "", [{}] * 400)
         error = await api.fail("{ executions { nodes { tests { name } } } }")
-        assert "2000 tests" in error["message"]
+        assert "1000 tests" in error["message"]
 
 
 CALLS: dict[str, Any] = {

@@ -88,13 +88,17 @@ async def test_what_came_of_a_test_is_written_once_and_read_back(store: Store) -
     assert await store.record(hold(id), [result(1, 3)])
     assert await verdicts(store, id) == [Verdict.PASSED, Verdict.FAILED, None]
     assert [run.position for run in await store.ended_tests(id)] == [1, 0]
-    details = await store.test_details(OWNER, [(id, 1), (id, 2)])
-    assert details[id, 1].case == FULL
-    assert (details[id, 1].stdout, details[id, 1].difference) == (b"out 1\xff", "line 1")
-    assert (details[id, 2].stdout, details[id, 2].stderr) == (b"", b"")
-    (first,) = (await store.test_details(OWNER, [(id, 0)])).values()
-    assert (first.returned, details[id, 1].returned) == (b"[1]", None)
-    assert await store.test_details("another", [(id, 1)]) == {}
+    details = (await store.test_details(OWNER, [id], sees_hidden=True))[id]
+    assert details[1].case == FULL
+    assert (details[1].stdout, details[1].difference) == (b"out 1\xff", "line 1")
+    assert (details[2].stdout, details[2].stderr) == (b"", b"")
+    assert (details[0].returned, details[1].returned) == (b"[1]", None)
+    one = await store.test_details(OWNER, [id], sees_hidden=True, position=1)
+    assert one == {id: {1: details[1]}}
+    shown = await store.test_details(OWNER, [id], sees_hidden=False)
+    assert shown == {id: {0: details[0], 2: details[2]}}
+    assert await store.test_details(OWNER, [id], sees_hidden=False, position=1) == {}
+    assert await store.test_details("another", [id], sees_hidden=True) == {}
     assert await store.tests("another", [id]) == {}
 
 
