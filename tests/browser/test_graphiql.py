@@ -15,6 +15,7 @@ SUBSCRIPTIONS = ["WatchSession", "Events"]
 ACTIONS = [
     *("SeveralFiles", "RunAgain", "Stop", "StartInteractive", "TypeInto", "Erase"),
     *("WhoAmI", "LetIn", "Administration", "MakeKey", "RevokeKey"),
+    *("Submit", "CallFunction", "FilesBack", "Batch"),
 ]
 TABS = QUESTIONS + SUBSCRIPTIONS + ACTIONS
 
