@@ -13,7 +13,8 @@ import strawberry
 
 from app.api.context import Info
 from app.api.enums import Comparison, ExecutionStatus, TestVerdict, TimeLimitKind
-from app.api.figures import ResourceUsage
+from app.api.figures import Limits, ResourceUsage
+from app.api.files import File
 from app.api.output import read
 from app.api.scalars import Json
 from app.domain.access import Caller
@@ -21,7 +22,10 @@ from app.domain.execution import Execution, Outcome, Status
 from app.domain.results import CaseDetails, CaseRun, Group
 from app.domain.testing import Call, Verdict
 
-_DETAILS = {"stdin", "args", "stdout", "stderr", "call", "expectedStdout", "comparison", "diff"}
+_DETAILS = {
+    *("stdin", "args", "files", "limits", "call", "expectedStdout", "comparison"),
+    *("stdout", "stderr", "diff"),
+}
 _UNKNOWN = Outcome(status=Status.QUEUED)
 _HIDDEN = "Null where it is hidden from you."
 
@@ -119,6 +123,16 @@ class TestResult:
         args = details.case.args if details else None
         info.context.allow(sum(map(len, args or ())))
         return None if args is None else list(args)
+
+    @strawberry.field(description=f"Its files, beside those of the execution. {_HIDDEN}")
+    def files(self) -> list[File] | None:
+        if self.details is None:
+            return None
+        return [File(path=each.path, data=each.data) for each in self.details.case.files]
+
+    @strawberry.field(description=f"The limits that the program ran under. {_HIDDEN}")
+    def limits(self) -> Limits | None:
+        return Limits.of(self.details.case.limits) if self.details else None
 
     @strawberry.field(
         description="The beginning of what the program has written to standard output: up to 64 "

@@ -69,6 +69,8 @@ class Means:
     tests_time: float
     """Seconds that all tests of an execution may take together, by the clock."""
     figures: Figures = field(default_factory=Figures)
+    comparing: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+    """For outputs of tests: to compare takes our own processor, and one is enough."""
     closing: anyio.Event = field(default_factory=anyio.Event)
     """Set when the server is about to stop."""
 
@@ -203,6 +205,7 @@ class Live:
             suite=suite,
             slots=self._slots,
             record=self._record,
+            comparing=self._means.comparing,
             done=() if is_first else await self._means.store.ended_tests(self.id),
         )
         outcome = _too_slow(self._means.tests_time)

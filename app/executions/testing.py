@@ -67,6 +67,7 @@ class Examination:
 
     Args:
         record: keeps what came of tests.
+        comparing: lets so many compare at one time.
         done: tests that another process has carried out already.
     """
 
@@ -79,10 +80,12 @@ class Examination:
         suite: Suite,
         slots: SpareSlots,
         record: Callable[[Sequence[CaseResult]], Awaitable[None]],
+        comparing: anyio.CapacityLimiter,
         done: Sequence[CaseRun],
     ) -> None:
         self._place, self._prepared, self._program = place, prepared, program
         self._suite, self._slots, self._record = suite, slots, record
+        self._comparing = comparing
         self._kept = min(KEPT, ALL_KEPT // len(suite.cases))
         self._ended = [(run.verdict, run.outcome) for run in done if run.verdict and run.outcome]
         known = {run.position for run in done}
@@ -129,7 +132,9 @@ class Examination:
             outcome = await self._run(case, heard)
             answer, returned = bytes(heard.stdout), None
         # In a thread: what a hostile program has written may take long to compare.
-        verdict, where = await anyio.to_thread.run_sync(judge_case, case, outcome, answer)
+        verdict, where = await anyio.to_thread.run_sync(
+            judge_case, case, outcome, answer, limiter=self._comparing
+        )
         self._ended.append((verdict, outcome))
         self._heed_failure()
         self._unwritten.append(

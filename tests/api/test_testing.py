@@ -26,7 +26,8 @@ fragment Tested on Execution {
   compile { status stderr isCached }
   tests {
     position name isHidden weight verdict status exitCode signal timeLimit message endedAt
-    usage { wallTimeMs } stdin args stdout stderr expectedStdout comparison diff
+    usage { wallTimeMs } stdin args files { path text } limits { wallTimeMs }
+    stdout stderr expectedStdout comparison diff
     call { function arguments expectedValue returnedValue }
   }
   testSummary {
