@@ -59,10 +59,15 @@ LANGUAGES = all_languages()
 ExecutorFactory = Callable[[Settings, Store], AbstractAsyncContextManager[Executor]]
 
 
+def offered(settings: Settings) -> dict[str, Language]:
+    """Return the languages that programs may be in."""
+    return {id: LANGUAGES[id] for id in LANGUAGES if id in (settings.languages or LANGUAGES)}
+
+
 def local_executor(settings: Settings) -> LocalExecutor:
     """Make the embedded sandbox that the settings ask for."""
     return LocalExecutor(
-        LANGUAGES,
+        offered(settings),
         interpreter=LANGUAGES["PYTHON"].find(None)[0],
         executables=settings.executables,
         environments=settings.environments,
@@ -85,6 +90,7 @@ def modal_executor(settings: Settings, token: Token, store: Store) -> "ModalExec
         create_rate=settings.modal_create_rate,
         create_burst=settings.modal_create_burst,
         budget=settings.modal_budget,
+        offered=frozenset(offered(settings)),
         longest_run=max(settings.max_wall_time, settings.interactive_wall_time),
     )
     return ModalExecutor(LANGUAGES, token, options, settings.rules.defaults, store)
@@ -187,8 +193,8 @@ def slots_of(settings: Settings) -> int:
     return settings.slots if modal_token(settings) is None else settings.modal_max_boxes
 
 
-def _nothing(_: Settings, __: Store) -> AbstractAsyncContextManager[Executor]:
-    return nullcontext(ElsewhereExecutor())
+def _nothing(settings: Settings, _: Store) -> AbstractAsyncContextManager[Executor]:
+    return nullcontext(ElsewhereExecutor(frozenset(offered(settings))))
 
 
 def bounds_of(settings: Settings) -> OperationBounds:

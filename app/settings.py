@@ -28,6 +28,7 @@ from app.domain.access import Shares
 from app.domain.limits import COMPILE_LIMITS, DEFAULT_LIMITS, MAXIMUM_LIMITS, MIB, Limits
 from app.executions.rules import Rules
 from app.executors.modal.credentials import MODAL_SERVER, Token, read_token
+from app.languages import LanguageId
 
 _CPUS = len(os.sched_getaffinity(0))
 _RULES = Rules()
@@ -92,6 +93,11 @@ class Settings(BaseSettings):
         "auto",
         description="Where programs run: `local` is the embedded Linux sandbox; `auto` is Modal "
         "when there is a Modal token, and `local` otherwise.",
+    )
+    languages: Names = Field(
+        (),
+        description="Languages that programs may be in, such as `PYTHON,C`; unset: all that are "
+        "found. A server that looks for fewer starts sooner.",
     )
     executables: dict[str, Path] = Field(
         {}, description='Interpreters of your choice: {"PYTHON": "/usr/bin/python3.12"}.'
@@ -308,11 +314,19 @@ class Settings(BaseSettings):
     )
     max_metadata: Bytes = Field(_RULES.metadata, description="The largest metadata.")
 
-    @field_validator("allowed_hosts", "cors_origins", "trusted_proxies", mode="before")
+    @field_validator("allowed_hosts", "cors_origins", "languages", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+    @field_validator("languages")
+    @classmethod
+    def _are_languages(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := set(value) - set(LanguageId):
+            message = f"there is no {min(unknown)}, but {', '.join(sorted(LanguageId))}"
+            raise ValueError(message)
         return value
 
     @field_validator("trusted_proxies")

@@ -152,6 +152,7 @@ async def _executor(
     server: LoopbackModal, token: Token, *, floor: int, ceiling: int
 ) -> AsyncIterator[ModalExecutor]:
     options = ModalOptions(
+        offered=frozenset(LANGUAGES),
         server=server.url,
         cpu=1.0,
         warm_floor=floor,

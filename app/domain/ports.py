@@ -111,6 +111,9 @@ class Support:
         return self.reason is None
 
 
+NOT_OFFERED = Support(reason="its operator does not offer it; see `GREENROOM_LANGUAGES`")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolFigures:
     """What an executor keeps ready. Times in seconds; None where nothing was measured yet."""

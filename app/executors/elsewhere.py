@@ -7,13 +7,29 @@ from app.domain.errors import ExecutorError
 from app.domain.execution import Exit, Stream
 from app.domain.language import Language
 from app.domain.limits import Limits
-from app.domain.ports import Collect, Emit, ExecutorState, Placed, Placement, Sandbox, Support
+from app.domain.ports import (
+    NOT_OFFERED,
+    Collect,
+    Emit,
+    ExecutorState,
+    Placed,
+    Placement,
+    Sandbox,
+    Support,
+)
 
 
 class ElsewhereExecutor:
-    """Knows no versions, and promises every language: who has it claims the work."""
+    """Knows no versions, and promises every language: who has it claims the work.
+
+    Args:
+        offered: the ids of the languages that programs may be in.
+    """
 
     name = "elsewhere"
+
+    def __init__(self, offered: frozenset[str]) -> None:
+        self._offered = offered
 
     def state(self) -> ExecutorState:
         """Tell that nothing is wrong with nothing."""
@@ -23,9 +39,8 @@ class ElsewhereExecutor:
         """Find nothing that could fail."""
 
     def supports(self, language: Language) -> Support:
-        """Tell that programs of `language` are accepted."""
-        del language
-        return Support()
+        """Tell that programs of `language` are accepted, if it is offered."""
+        return Support() if language.id in self._offered else NOT_OFFERED
 
     @asynccontextmanager
     async def sandbox(

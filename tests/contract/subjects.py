@@ -124,6 +124,7 @@ async def live() -> AsyncIterator[Subject]:
     )
     assert token is not None
     options = ModalOptions(
+        offered=frozenset(LANGUAGES),
         server=MODAL_SERVER,
         cpu=1.0,
         warm_floor=_WARM,

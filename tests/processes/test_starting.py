@@ -218,3 +218,11 @@ async def test_a_server_that_is_stopped_while_it_starts_leaves_nothing(folder: P
 async def test_a_server_brings_the_database_up_to_date_if_it_is_told_to(tmp_path: Path) -> None:
     async with serving(tmp_path, "--migrate", is_measured=True) as (_, api):
         assert (await api.run("print(42)"))["stdout"] == "42\n"
+
+
+async def test_a_language_that_is_not_offered_is_refused(folder: Path) -> None:
+    async with serving(folder, languages="PYTHON") as (_, api):
+        (error,) = await api.refuse(language="JAVASCRIPT")
+        assert error["__typename"] == "LanguageUnavailable"
+        assert error["available"] == ["PYTHON"]
+        assert "GREENROOM_LANGUAGES" in error["message"]

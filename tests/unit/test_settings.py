@@ -132,3 +132,9 @@ def test_a_token_is_taken_out_of_the_environment_once_it_is_read(
     assert token.secret.get_secret_value() == "as-hunter2"
     assert not [name for name in os.environ if name.upper().startswith("MODAL_TOKEN")]
     assert os.environ["MODAL_PROFILE"] == "mine"
+
+
+def test_only_languages_that_there_are_can_be_offered() -> None:
+    assert Settings(_env_file=None, languages="PYTHON, C").languages == ("PYTHON", "C")
+    with pytest.raises(ValidationError, match="there is no COBOL, but BASH, C, "):
+        Settings(_env_file=None, languages="COBOL")

@@ -15,7 +15,16 @@ from app.domain.errors import Check, ExecutorError, Unavailable
 from app.domain.execution import Exit, Output, Stream
 from app.domain.language import Language, Runtime, Toolchain
 from app.domain.limits import DEFAULT_LIMITS, Limits
-from app.domain.ports import Collect, Emit, ExecutorState, Placed, Placement, Sandbox, Support
+from app.domain.ports import (
+    NOT_OFFERED,
+    Collect,
+    Emit,
+    ExecutorState,
+    Placed,
+    Placement,
+    Sandbox,
+    Support,
+)
 from app.executors.local import host
 from app.executors.local.bubblewrap import command_line
 from app.executors.local.cell import Cell, executor_error, start_cell
@@ -39,7 +48,7 @@ class LocalExecutor:
     """Runs programs in cells on this host; used within `async with`.
 
     Args:
-        languages: every language by its id.
+        languages: those that are offered, by their ids.
         interpreter: a Python that can run a cell's init.
         executables: by language id, executables that the operator has chosen.
         environments: the folder in which environments are built.
@@ -121,7 +130,7 @@ class LocalExecutor:
 
     def supports(self, language: Language) -> Support:
         """Tell whether the language runs here; its versions were asked in cells at the start."""
-        return self._toolchains.support[language.id]
+        return self._toolchains.support.get(language.id, NOT_OFFERED)
 
     @asynccontextmanager
     async def sandbox(

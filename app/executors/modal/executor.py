@@ -18,6 +18,7 @@ from app.domain.execution import Exit, Output, Stream
 from app.domain.language import Language
 from app.domain.limits import MIB, Limits
 from app.domain.ports import (
+    NOT_OFFERED,
     Collect,
     Command,
     Emit,
@@ -63,6 +64,8 @@ class ModalOptions:
     create_burst: int
     budget: float
     """How long a run may wait for a box."""
+    offered: frozenset[str]
+    """The ids of the languages that programs may be in."""
     longest_run: float
     """How long the longest run goes on that may be asked for."""
 
@@ -130,6 +133,8 @@ class ModalExecutor:
         """Tell whether the language runs; its version was asked in a box."""
         if self._account is None:
             return Support(reason=self._reason)
+        if language.id not in self._options.offered:
+            return NOT_OFFERED
         return self._support.get(language.id, Support())
 
     def state(self) -> ExecutorState:
@@ -377,7 +382,8 @@ class ModalExecutor:
             if output.stream is Stream.STDOUT:
                 said.extend(output.data)
 
-        asked = dict(chain.from_iterable(map(questions, self._languages.values())))
+        offered = (self._languages[id] for id in self._options.offered)
+        asked = dict(chain.from_iterable(map(questions, offered)))
         python = self._languages["PYTHON"]
         sandbox = ModalSandbox(python, self._usual, self._claim, self._release, variables={})
         await sandbox.run(Command(arguments=("-c", ASK, json.dumps(asked))), listen)
