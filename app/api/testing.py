@@ -138,10 +138,11 @@ class TestResult:
     )
     def call(self, info: Info) -> TestCall | None:
         details = self.details
-        if details is None or details.case.call is None:
+        if details is None or (call := details.case.call) is None:
             return None
-        info.context.allow(len(details.case.expected or b"") + len(details.returned or b""))
-        return TestCall.of(details.case.call, details)
+        given = len(json.dumps(call.arguments, ensure_ascii=False))
+        info.context.allow(given + len(details.case.expected or b"") + len(details.returned or b""))
+        return TestCall.of(call, details)
 
     @strawberry.field(description=f"What was expected; null if nothing was. {_HIDDEN}")
     def expected_stdout(self, info: Info) -> str | None:

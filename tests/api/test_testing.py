@@ -433,6 +433,15 @@ async def test_one_answer_holds_only_so_many_tests(open_api: Open) -> None:
         assert "1000 tests" in error["message"]
 
 
+async def test_one_answer_holds_only_so_much_of_what_functions_are_given(open_api: Open) -> None:
+    async with open_api(FakeExecutor()) as api:
+        execution = await submit(api, "", [{"call": {"arguments": ["x" * 2**22]}}])
+        calls = " ".join(f"a{number}: call {{ arguments }}" for number in range(17))
+        query = f"query ($id: ID!) {{ execution(id: $id) {{ tests {{ {calls} }} }} }}"
+        error = await api.fail(query, id=execution["id"])
+        assert "One answer may hold 64 MiB" in error["message"]
+
+
 CALLS: dict[str, Any] = {
     "right": ({"call": {"arguments": [2]}, "expectedValue": 4}, "PASSED", 4),
     "wrong": ({"call": {"arguments": [2]}, "expectedValue": 5}, "FAILED", 4),
