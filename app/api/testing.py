@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Self
 
 import strawberry
+from graphql import OperationType
 
 from app.api.context import Info
 from app.api.enums import Comparison, ExecutionStatus, TestVerdict, TimeLimitKind
@@ -245,14 +246,19 @@ async def results_of(info: Info, record: Execution) -> list[TestResult]:
 
 async def result_of(info: Info, run: CaseRun) -> TestResult:
     """Return a test that has ended, and of which the caller may know that."""
-    context, details = info.context, None
-    if _asks_for_details(info):
-        id, position, sees_hidden = run.execution_id, run.position, context.caller.sees_hidden
-        found = await context.history.test_details(
-            context.owner, [id], sees_hidden=sees_hidden, position=position
-        )
-        details = found.get(id, {}).get(position)
-    return TestResult.of(run, context.caller, details, is_over=True)
+    details = await _details_of(info, run) if _asks_for_details(info) else None
+    return TestResult.of(run, info.context.caller, details, is_over=True)
+
+
+async def _details_of(info: Info, run: CaseRun) -> CaseDetails | None:
+    context, id, position = info.context, run.execution_id, run.position
+    if info.operation.operation is not OperationType.SUBSCRIPTION:
+        # A query has many events at once; a subscription has one, of perhaps a thousand tests.
+        return (await context.test_details.load(id)).get(position)
+    found = await context.history.test_details(
+        context.owner, [id], sees_hidden=context.caller.sees_hidden, position=position
+    )
+    return found.get(id, {}).get(position)
 
 
 def _asks_for_details(info: Info) -> bool:

@@ -10,7 +10,7 @@ from app.domain.execution import Exit
 from app.domain.ports import Emit
 
 from .client import Api, Json
-from .conftest import Open
+from .conftest import Open, Statements
 from .fake import SUCCESS, FakeExecutor, Gate
 
 SUBMIT = """
@@ -431,6 +431,14 @@ async def test_one_answer_holds_only_so_many_tests(open_api: Open) -> None:
             await submit(api, "", [{}] * 400)
         error = await api.fail("{ executions { nodes { tests { name } } } }")
         assert "1000 tests" in error["message"]
+
+
+async def test_past_events_read_their_tests_at_once(open_api: Open, statements: Statements) -> None:
+    async with open_api(FakeExecutor()) as api:
+        id = (await submit(api, "", [{"stdin": str(number)} for number in range(9)]))["id"]
+        statements.clear()
+        await api.ask(EVENTS, id=id)
+    assert sum("execution_tests.stdin" in each for each in statements) == 1
 
 
 async def test_one_answer_holds_only_so_much_of_what_functions_are_given(open_api: Open) -> None:
