@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Self
 
 import strawberry
+from graphql import OperationType
 
 from app.api.context import Info
 from app.api.enums import Comparison, ExecutionStatus, TestVerdict, TimeLimitKind
@@ -152,10 +153,11 @@ class TestResult:
     )
     def call(self, info: Info) -> TestCall | None:
         details = self.details
-        if details is None or details.case.call is None:
+        if details is None or (call := details.case.call) is None:
             return None
-        info.context.allow(len(details.case.expected or b"") + len(details.returned or b""))
-        return TestCall.of(details.case.call, details)
+        given = len(json.dumps(call.arguments, ensure_ascii=False))
+        info.context.allow(given + len(details.case.expected or b"") + len(details.returned or b""))
+        return TestCall.of(call, details)
 
     @strawberry.field(description=f"What was expected; null if nothing was. {_HIDDEN}")
     def expected_stdout(self, info: Info) -> str | None:
@@ -258,14 +260,19 @@ async def results_of(info: Info, record: Execution) -> list[TestResult]:
 
 async def result_of(info: Info, run: CaseRun) -> TestResult:
     """Return a test that has ended, and of which the caller may know that."""
-    context, details = info.context, None
-    if _asks_for_details(info):
-        id, position, sees_hidden = run.execution_id, run.position, context.caller.sees_hidden
-        found = await context.history.test_details(
-            context.owner, [id], sees_hidden=sees_hidden, position=position
-        )
-        details = found.get(id, {}).get(position)
-    return TestResult.of(run, context.caller, details, is_over=True)
+    details = await _details_of(info, run) if _asks_for_details(info) else None
+    return TestResult.of(run, info.context.caller, details, is_over=True)
+
+
+async def _details_of(info: Info, run: CaseRun) -> CaseDetails | None:
+    context, id, position = info.context, run.execution_id, run.position
+    if info.operation.operation is not OperationType.SUBSCRIPTION:
+        # A query has many events at once; a subscription has one, of perhaps a thousand tests.
+        return (await context.test_details.load(id)).get(position)
+    found = await context.history.test_details(
+        context.owner, [id], sees_hidden=context.caller.sees_hidden, position=position
+    )
+    return found.get(id, {}).get(position)
 
 
 def _asks_for_details(info: Info) -> bool:

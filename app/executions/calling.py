@@ -16,7 +16,9 @@ from app.domain.language import FOLDER, Harnessed, Language
 from app.domain.limits import MIB
 from app.domain.ports import Collect
 from app.domain.testing import Call
+from app.domain.values import DEEPEST
 from app.executions.files import layout
+from app.executions.rules import is_deeper
 
 _MOST_SAID = 300  # characters of a message
 _VALUE, _PROBLEM = "value", "problem"
@@ -116,6 +118,8 @@ def _parsed(data: bytes) -> Any:
     if not data.endswith(b"\n"):
         raise ValueError("a part is missing")
     value = json.loads(data, parse_constant=_refuse, parse_float=_finite)
+    if is_deeper(value, DEEPEST):  # whoever reads it again may have less of a stack left
+        raise ValueError("nested too deep")
     json.dumps(value, ensure_ascii=False).encode()  # without lone surrogates
     return value
 

@@ -60,8 +60,8 @@ def unavailable(
     language = languages[program.language]
     support = executor.supports(language)
     if support.reason is None:
-        environment = program.environment
-        found = environment and _environment_problem(language, support, environment)
+        wanted = program.environment
+        found = None if wanted is None else _environment_problem(language, support, wanted)
         problem = found or _version_problem(language, support, program)
         return (problem,) if problem else ()
     available = (each.id for each in languages.values() if executor.supports(each).is_available)

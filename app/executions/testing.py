@@ -18,12 +18,12 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from app.domain.execution import Outcome, Output, Program, Stream
+from app.domain.execution import Exit, Outcome, Output, Program, Stream
 from app.domain.limits import KIB, MIB
 from app.domain.results import CaseResult, CaseRun
 from app.domain.testing import Call, Case, Suite, Verdict
 from app.domain.verdict import judge, judge_case, judge_suite
-from app.executions.calling import NotReturned, Returned, called
+from app.executions.calling import Called, NotReturned, called
 from app.executions.run import Input, Prepared, Workplace, prepare, run_prepared
 
 AT_ONCE = 4  # tests of one execution: with more, one submission would fill a machine
@@ -174,11 +174,11 @@ class Examination:
         end = await run_prepared(self._place, prepared, given, case.limits, heard)
         # What is collected is the answer, and no artifact of which some may be left out.
         outcome = replace(judge(end), left_out=0)
-        match going.answer(end):
-            case NotReturned(message=message):
-                return replace(outcome, message=outcome.message or message), None
-            case Returned(value=value):
-                return outcome, json.dumps(value, ensure_ascii=False).encode()
+        # In a thread: a megabyte of empty lists takes a quarter of a second to read.
+        answer = await anyio.to_thread.run_sync(_read, going, end)
+        if isinstance(answer, NotReturned):
+            return replace(outcome, message=outcome.message or answer.message), None
+        return outcome, answer
 
     async def _write(self) -> None:
         """Write down what came of this test, together with those that ended meanwhile."""
@@ -191,3 +191,11 @@ class Examination:
         failed = any(verdict is not Verdict.PASSED for verdict, _ in self._ended)
         if failed and self._suite.stops_on_failure:
             self._waiting.clear()
+
+
+def _read(going: Called, end: Exit) -> bytes | NotReturned:
+    """Return what a function returned, as JSON."""
+    answer = going.answer(end)
+    if isinstance(answer, NotReturned):
+        return answer
+    return json.dumps(answer.value, ensure_ascii=False).encode()

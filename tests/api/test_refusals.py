@@ -275,3 +275,10 @@ async def test_an_input_of_the_wrong_shape_is_the_requests_mistake(api: Api, inp
     assert "data" not in answer
     codes = {error["extensions"]["code"] for error in answer["errors"]}
     assert codes == {"GRAPHQL_VALIDATION_FAILED"}
+
+
+@pytest.mark.parametrize("id", ["", "nothing-such"])
+async def test_an_environment_that_is_not_there(api: Api, id: str) -> None:
+    [error] = await api.refuse(environment=id)
+    assert error["__typename"] == "EnvironmentUnavailable"
+    assert error["path"] == ["environment"]

@@ -10,7 +10,7 @@ from app.domain.execution import Exit
 from app.domain.ports import Emit
 
 from .client import Api, Json
-from .conftest import Open
+from .conftest import Open, Statements
 from .fake import SUCCESS, FakeExecutor, Gate
 
 SUBMIT = """
@@ -434,6 +434,23 @@ async def test_one_answer_holds_only_so_many_tests(open_api: Open) -> None:
         assert "1000 tests" in error["message"]
 
 
+async def test_past_events_read_their_tests_at_once(open_api: Open, statements: Statements) -> None:
+    async with open_api(FakeExecutor()) as api:
+        id = (await submit(api, "", [{"stdin": str(number)} for number in range(9)]))["id"]
+        statements.clear()
+        await api.ask(EVENTS, id=id)
+    assert sum("execution_tests.stdin" in each for each in statements) == 1
+
+
+async def test_one_answer_holds_only_so_much_of_what_functions_are_given(open_api: Open) -> None:
+    async with open_api(FakeExecutor()) as api:
+        execution = await submit(api, "", [{"call": {"arguments": ["x" * 2**22]}}])
+        calls = " ".join(f"a{number}: call {{ arguments }}" for number in range(17))
+        query = f"query ($id: ID!) {{ execution(id: $id) {{ tests {{ {calls} }} }} }}"
+        error = await api.fail(query, id=execution["id"])
+        assert "One answer may hold 64 MiB" in error["message"]
+
+
 CALLS: dict[str, Any] = {
     "right": ({"call": {"arguments": [2]}, "expectedValue": 4}, "PASSED", 4),
     "wrong": ({"call": {"arguments": [2]}, "expectedValue": 5}, "FAILED", 4),
@@ -448,6 +465,7 @@ CALLS: dict[str, Any] = {
         "PASSED",
         {"a": [1, 2]},
     ),
+    "given null": ({"call": {"function": "same", "arguments": [None]}}, "PASSED", None),
     "near": (
         {
             "call": {"function": "same", "arguments": [[0.5]]},

@@ -43,13 +43,17 @@ def test_a_value_is_read(data: bytes, value: Any) -> None:
     [
         *(b"", b"\n", b"12", b"[1]", b"[1\n", b"1 2\n", b"NaN\n", b"[-Infinity]\n", b"1e999\n"),
         *(b'"\xff"\n', b'"\\ud800"\n', b'{"\\udfff": 1}\n', b"'1'\n", b"9" * 5000 + b"\n"),
-        b"[" * 100_000 + b"]" * 100_000 + b"\n",
+        *(b"[" * depth + b"]" * depth + b"\n" for depth in (401, 100_000)),
     ],
     ids=lambda data: repr(data[:12]),
 )
 def test_what_is_no_whole_value_is_none(data: bytes) -> None:
     said = going().answer(end(value=data))
     assert said == NotReturned(message="What `solve` returned could not be read.")
+
+
+def test_a_value_is_read_as_deep_as_values_are_compared() -> None:
+    assert isinstance(going().answer(end(value=b"[" * 400 + b"]" * 400 + b"\n")), Returned)
 
 
 def test_a_value_stands_before_a_problem() -> None:
