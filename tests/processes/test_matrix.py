@@ -238,12 +238,12 @@ os.execv("/bin/sleep", (mark, seconds))
 SECONDS = {"quick": 0, "first": 0.5, "slow": 1.5, "hang": 60}
 
 
-async def submitted(api: Api, *tests: str) -> str:
+async def submitted(api: Api, mark: str, *tests: str) -> str:
     """Have a program with tests accepted, which are carried out one after the other."""
     asked = {
         "language": "PYTHON",
         "source": TESTED,
-        "tests": [{"args": [f"m-tests-{each}", str(SECONDS[each])]} for each in tests],
+        "tests": [{"args": [f"{mark}-{each}", str(SECONDS[each])]} for each in tests],
         "stopOnFailure": True,
         "limits": {"wallTimeMs": 60_000},
         "waitMs": 0,
@@ -286,21 +286,21 @@ async def never_running(mark: str) -> AsyncIterator[None]:
 GOOD, BAD = ("first", "quick", "slow", "quick"), ("first", "hang", "quick")
 
 
-async def begun(api: Api) -> tuple[str, str, Json]:
+async def begun(api: Api, mark: str) -> tuple[str, str, Json]:
     """Begin two submissions; return them when the first tests of both are judged."""
-    good, bad = [await submitted(api, *tests) for tests in (GOOD, BAD)]
-    await until(lambda: bool(processes_with("m-tests-first")))
+    good, bad = [await submitted(api, mark, *tests) for tests in (GOOD, BAD)]
+    await until(lambda: bool(processes_with(f"{mark}-first")))
     before = await until_judged(api, good, 2)
     await until_judged(api, bad, 1)
     return good, bad, before
 
 
-async def goes_on(api: Api, good: str, before: Json) -> None:
+async def goes_on(api: Api, mark: str, good: str, before: Json) -> None:
     """See another process carry out what is left of the good one, and nothing twice."""
-    async with never_running("m-tests-first"):
+    async with never_running(f"{mark}-first"):
         await api.end_of(good)
         # It sleeps: another has begun it.
-        await until(lambda: bool(processes_with("m-tests-hang")))
+        await until(lambda: bool(processes_with(f"{mark}-hang")))
     found = await until_judged(api, good, 4)
     assert (found["status"], found["verdict"], found["attempt"]) == ("SUCCEEDED", "PASSED", 2)
     assert found["tests"][:2] == before["tests"][:2]
@@ -317,26 +317,28 @@ async def is_given_up(api: Api, bad: str) -> None:
 
 
 async def test_the_next_server_goes_on_with_tests_and_gives_up_after_two(folder: Path) -> None:
+    mark = "m-server"
     async with serving(folder, slots=2) as (server, api):
-        good, bad, before = await begun(api)
+        good, bad, before = await begun(api, mark)
         await kill(server)
-    await until_gone("m-tests-hang")
+    await until_gone(f"{mark}-hang")
     async with serving(folder, slots=2) as (server, api):
-        await goes_on(api, good, before)
+        await goes_on(api, mark, good, before)
         await kill(server)
-    await until_gone("m-tests-hang")
+    await until_gone(f"{mark}-hang")
     async with serving(folder, slots=2) as (_, api):
         await is_given_up(api, bad)
 
 
 async def test_another_worker_goes_on_with_tests(folder: Path, url: str) -> None:
+    mark = "m-worker-tests"
     settings: Json = {"database_url": url, "slots": 2, "lease": LEASE}
     async with serving(folder, "--no-execute", **settings) as (_, api):
         async with working(folder, **settings) as worker:
-            good, bad, before = await begun(api)
+            good, bad, before = await begun(api, mark)
             await kill(worker)
         async with working(folder, **settings):
-            await goes_on(api, good, before)
+            await goes_on(api, mark, good, before)
             assert (await api.cancel(bad))["execution"]["attempt"] == 2
 
 
