@@ -175,7 +175,7 @@ class Examination:
         # What is collected is the answer, and no artifact of which some may be left out.
         outcome = replace(judge(end), left_out=0)
         # In a thread: a megabyte of empty lists takes a quarter of a second to read.
-        answer = await anyio.to_thread.run_sync(_read, going, end)
+        answer = await anyio.to_thread.run_sync(_read, going, end, limiter=self._comparing)
         if isinstance(answer, NotReturned):
             return replace(outcome, message=outcome.message or answer.message), None
         return outcome, answer

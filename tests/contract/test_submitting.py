@@ -96,6 +96,7 @@ class Desk:
             suite=suite,
             slots=submitted.slots,
             record=submitted.record,
+            comparing=anyio.CapacityLimiter(1),
             done=done,
         )
         submitted.outcome, submitted.verdict = await examination()
