@@ -86,7 +86,11 @@ async def modal(environments: Path = NOWHERE) -> AsyncIterator[Subject]:
             assert uid is not None
 
             async with executor_on(
-                server, limits=DEFAULT_LIMITS, warm_floor=_WARM, warm_ceiling=_WARM
+                server,
+                limits=DEFAULT_LIMITS,
+                offered=frozenset(LANGUAGES),
+                warm_floor=_WARM,
+                warm_ceiling=_WARM,
             ) as executor:
                 used = _note_claims(executor)
 
