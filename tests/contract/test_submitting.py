@@ -4,7 +4,9 @@ import json
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import pytest
@@ -14,7 +16,7 @@ from app.domain.execution import File, Outcome, Program, Status
 from app.domain.language import Language, Sources
 from app.domain.limits import DEFAULT_LIMITS, Limits
 from app.domain.ports import Executor
-from app.domain.results import CaseResult
+from app.domain.results import CaseResult, CaseRun
 from app.domain.testing import Call, Case, Suite, Verdict
 from app.executions.run import Workplace, prepare
 from app.executions.testing import AT_ONCE, Examination
@@ -75,7 +77,12 @@ class Desk:
     language: Language
 
     async def __call__(
-        self, source: str, *cases: Case, stops: bool = False, into: Submitted | None = None
+        self,
+        source: str,
+        *cases: Case,
+        stops: bool = False,
+        done: Sequence[CaseRun] = (),
+        into: Submitted | None = None,
     ) -> Submitted:
         """Carry the tests out, and return what came of them."""
         submitted = into or Submitted(Spare(2))
@@ -89,7 +96,7 @@ class Desk:
             suite=suite,
             slots=submitted.slots,
             record=submitted.record,
-            done=(),
+            done=done,
         )
         submitted.outcome, submitted.verdict = await examination()
         assert submitted.slots.taken == 0
@@ -118,6 +125,21 @@ def calling(*arguments: Any, expected: Any, **more: Any) -> Case:
     call, wanted = Call(function="solve", arguments=arguments), json.dumps(expected).encode()
     values: dict[str, Any] = {"name": "", "limits": DEFAULT_LIMITS} | more
     return Case(call=call, expected=wanted, comparison=Comparison.JSON, **values)
+
+
+def judged(position: int, verdict: Verdict) -> CaseRun:
+    """Return a test that has ended elsewhere."""
+    return CaseRun(
+        execution_id=uuid4(),
+        position=position,
+        name="",
+        is_hidden=False,
+        weight=1.0,
+        verdict=verdict,
+        outcome=Outcome(status=Status.SUCCEEDED),
+        ended_at=datetime.now(UTC),
+        rank=position,
+    )
 
 
 # --- Each by itself --------------------------------------------------------------------------
@@ -332,9 +354,9 @@ async def test_tests_run_in_slots_that_are_spare_up_to_a_bound(
     python: Desk, spare: int, taken: int
 ) -> None:
     into = Submitted(Spare(spare))
-    done = await python(programs.ECHO["PYTHON"], *[case("x", "x")] * 7, into=into)
-    assert done.of("position") == [*range(7)]
-    assert sorted(done.of("rank")) == [*range(1, 8)]
+    done = await python(programs.ECHO["PYTHON"], *[case("x", "x")] * 5, into=into)
+    assert done.of("position") == [*range(5)]
+    assert sorted(done.of("rank")) == [*range(1, 6)]
     assert (done.verdict, done.slots.most) == (PASSED, taken)
 
 
@@ -345,12 +367,25 @@ async def test_nothing_is_run_after_a_failure_if_that_is_wanted(python: Desk) ->
     assert (done.of("rank"), done.verdict, done.slots.most) == ([1, 2, 3], FAILED, 0)
 
 
-async def test_a_cancelled_submission_leaves_nothing_behind(desk: Desk) -> None:
+async def test_what_another_process_has_judged_is_not_run_again(python: Desk) -> None:
+    cases = [case(each, "a") for each in "abab"]
+    first = judged(1, FAILED), judged(2, PASSED)
+    done = await python(programs.ECHO["PYTHON"], *cases, done=first)
+    assert done.of("position") == [0, 3]
+    assert done.of("verdict") == [PASSED, FAILED]
+    assert sorted(done.of("rank")) == [3, 4]
+    assert done.verdict is FAILED
+    assert (await python(programs.ECHO["PYTHON"], *cases, done=first, stops=True)).written == []
+    one = await python(programs.ECHO["PYTHON"], *cases, done=first[1:], stops=True)
+    assert one.of("verdict") == [PASSED, FAILED]
+
+
+async def test_a_cancelled_submission_leaves_nothing_behind(python: Desk) -> None:
     # The first is over while the others sleep.
-    first, others = case(limits=limits_with(wall_time=0.5)), [case()] * 5
+    first, others = case(limits=limits_with(wall_time=0.4)), [case()] * 5
     with anyio.CancelScope() as scope:
         into = Submitted(Spare(3), heard=scope.cancel)
-        await desk(programs.SLEEP[desk.language.id], first, *others, into=into)
+        await python(programs.SLEEP["PYTHON"], first, *others, into=into)
     assert scope.cancelled_caught
     assert into.of("position") == [0]
     assert into.slots.taken == 0
