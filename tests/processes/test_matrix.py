@@ -24,7 +24,16 @@ from app.storage.urls import normal
 from tests.api.client import Api, Json
 from tests.servers.postgres import DURABLE, PostgresError, PostgresServer
 
-from .server import Server, serving, starting, until, until_gone, working
+from .server import (
+    LOOK_EVERY,
+    Server,
+    processes_with,
+    serving,
+    starting,
+    until,
+    until_gone,
+    working,
+)
 
 LEASE = 2  # s; short, so that a silent process is given up soon
 QUIET = "import time\ntime.sleep({0})\nprint('done')"
@@ -208,6 +217,129 @@ async def test_a_killed_worker(folder: Path, url: str) -> None:
             assert (await api.end_of(loud))["status"] == "INFRASTRUCTURE_ERROR"
     await whole(url, quiet, "done\n")
     await whole(url, loud, "so far\n")
+
+
+# --- The process that carries out tests is killed --------------------------------------------
+
+
+SUBMIT = """mutation($input: ExecuteCodeInput!) {
+  executeCode(input: $input) { execution { id } errors { message } }
+}"""
+TESTS = """query($id: ID!) { execution(id: $id) {
+  status verdict attempt finishedAt tests { verdict stdout endedAt } } }"""
+UNFINISHED = "{ executions(filter: { statusIn: [QUEUED, RUNNING] }) { totalCount } }"
+# Becomes a process that can be told from others: one that waited ready shows no arguments.
+TESTED = """
+import os, sys, time
+print(time.time_ns(), flush=True)
+mark, seconds = sys.argv[1:]
+os.execv("/bin/sleep", (mark, seconds))
+"""
+SECONDS = {"quick": 0, "first": 0.5, "slow": 1.5, "hang": 60}
+
+
+async def submitted(api: Api, mark: str, *tests: str) -> str:
+    """Have a program with tests accepted, which are carried out one after the other."""
+    asked = {
+        "language": "PYTHON",
+        "source": TESTED,
+        "tests": [{"args": [f"{mark}-{each}", str(SECONDS[each])]} for each in tests],
+        "stopOnFailure": True,
+        "limits": {"wallTimeMs": 60_000},
+        "waitMs": 0,
+    }
+    id: str = (await api.ask(SUBMIT, input=asked))["executeCode"]["execution"]["id"]
+    return id
+
+
+async def until_judged(api: Api, id: str, count: int) -> Json:
+    """Wait until so many tests are judged."""
+    with anyio.fail_after(30):
+        while True:
+            found: Json = (await api.ask(TESTS, id=id))["execution"]
+            if sum(test["verdict"] is not None for test in found["tests"]) >= count:
+                return found
+            await anyio.sleep(0.02)
+
+
+def verdicts(found: Json) -> list[str | None]:
+    return [test["verdict"] for test in found["tests"]]
+
+
+@asynccontextmanager
+async def never_running(mark: str) -> AsyncIterator[None]:
+    """Make sure that no process with this among its arguments is seen meanwhile."""
+    seen: list[int] = []
+
+    async def look() -> None:
+        while True:
+            seen.extend(await anyio.to_thread.run_sync(processes_with, mark))
+            await anyio.sleep(LOOK_EVERY)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look)
+        yield
+        tasks.cancel_scope.cancel()
+    assert not seen
+
+
+GOOD, BAD = ("first", "quick", "slow", "quick"), ("first", "hang", "quick")
+
+
+async def begun(api: Api, mark: str) -> tuple[str, str, Json]:
+    """Begin two submissions; return them when the first tests of both are judged."""
+    good, bad = [await submitted(api, mark, *tests) for tests in (GOOD, BAD)]
+    await until(lambda: bool(processes_with(f"{mark}-first")))
+    before = await until_judged(api, good, 2)
+    await until_judged(api, bad, 1)
+    return good, bad, before
+
+
+async def goes_on(api: Api, mark: str, good: str, before: Json) -> None:
+    """See another process carry out what is left of the good one, and nothing twice."""
+    async with never_running(f"{mark}-first"):
+        await api.end_of(good)
+        # It sleeps: another has begun it.
+        await until(lambda: bool(processes_with(f"{mark}-hang")))
+    found = await until_judged(api, good, 4)
+    assert (found["status"], found["verdict"], found["attempt"]) == ("SUCCEEDED", "PASSED", 2)
+    assert found["tests"][:2] == before["tests"][:2]
+    assert before["tests"][2]["verdict"] is None
+
+
+async def is_given_up(api: Api, bad: str) -> None:
+    """See a submission ended whose second process was killed as well."""
+    await api.end_of(bad)
+    found = await until_judged(api, bad, 3)
+    assert (found["status"], found["verdict"]) == ("INFRASTRUCTURE_ERROR", "ERROR")
+    assert (found["attempt"], verdicts(found)) == (2, ["PASSED", "SKIPPED", "SKIPPED"])
+    assert (await api.ask(UNFINISHED))["executions"]["totalCount"] == 0
+
+
+async def test_the_next_server_goes_on_with_tests_and_gives_up_after_two(folder: Path) -> None:
+    mark = "m-server"
+    async with serving(folder, slots=2) as (server, api):
+        good, bad, before = await begun(api, mark)
+        await kill(server)
+    await until_gone(f"{mark}-hang")
+    async with serving(folder, slots=2) as (server, api):
+        await goes_on(api, mark, good, before)
+        await kill(server)
+    await until_gone(f"{mark}-hang")
+    async with serving(folder, slots=2) as (_, api):
+        await is_given_up(api, bad)
+
+
+async def test_another_worker_goes_on_with_tests(folder: Path, url: str) -> None:
+    mark = "m-worker-tests"
+    settings: Json = {"database_url": url, "slots": 2, "lease": LEASE}
+    async with serving(folder, "--no-execute", **settings) as (_, api):
+        async with working(folder, **settings) as worker:
+            good, bad, before = await begun(api, mark)
+            await kill(worker)
+        async with working(folder, **settings):
+            await goes_on(api, mark, good, before)
+            assert (await api.cancel(bad))["execution"]["attempt"] == 2
 
 
 # --- What it stands on is killed -------------------------------------------------------------
