@@ -8,8 +8,8 @@ import anyio
 import pytest
 from sqlalchemy import NullPool, select
 
-from app.domain.execution import Execution, Outcome, Status
-from app.domain.ports import Support
+from app.domain.execution import Execution, Outcome, Program, Status
+from app.domain.ports import EnvironmentState, Support
 from app.storage.engine import postgres_engine
 from app.storage.queue import HEAD_START, SPARE
 from app.storage.rows import EXECUTIONS
@@ -128,6 +128,31 @@ async def test_who_has_the_version_that_is_asked_for_takes_it(
     assert {
         each.program.language_version: each.execution.language_version for each in work
     } == taken
+
+
+async def test_who_has_the_environment_that_is_asked_for_takes_it(store: Store) -> None:
+    without = Support(versions=("3.12.1", "3.9.2"))
+    unbuilt = {"data": EnvironmentState(reason="not built")}
+    built = {"data": EnvironmentState(versions=("3.9.2",)), "more": EnvironmentState()}
+    wishes = [(None, "data"), ("3.9", "data"), ("3.12", "data"), (None, "dat"), (None, None)]
+    programs = [replace(PROGRAM, language_version=v, environment=e) for v, e in wishes]
+    for number, program in enumerate(programs):
+        await store.enqueue(Arrival(execution=waiting(number), program=program), WIDE)
+
+    async def taken(support: Support) -> list[tuple[Program, str | None]]:
+        by = Claimer(holder=HOLDER, executor="local", runs={"PYTHON": support})
+        work = await store.claim(by, 10)
+        return [(each.program, each.execution.language_version) for each in work]
+
+    plain = programs.pop()
+    assert await taken(replace(without, environments=unbuilt)) == [(plain, "3.12.1")]
+    assert await taken(without) == []
+    # By a version that has it, which is not the usual one.
+    assert await taken(replace(without, environments=built)) == [
+        (programs[0], "3.9.2"),
+        (programs[1], "3.9.2"),
+    ]
+    assert (await store.queue_length()).length == 2
 
 
 async def test_of_many_that_claim_each_gets_something_else(store: Store, url: str) -> None:
