@@ -13,11 +13,13 @@ from uuid6 import uuid7
 
 from app.domain.execution import Kind, Status
 from app.domain.history import Filter, Order, Window
-from app.domain.testing import Verdict
+from app.domain.limits import DEFAULT_LIMITS
+from app.domain.testing import Case, Suite, Verdict
+from app.storage import testing
 from app.storage.engine import Database
 from app.storage.mapping import execution_values, log_values, outcome_values
-from app.storage.rows import EXECUTIONS, OUTPUT
-from app.storage.store import Arrival, LastWords, Store, Wish
+from app.storage.rows import ARTIFACTS, EXECUTIONS, OUTPUT
+from app.storage.store import Arrival, Bounds, LastWords, Store, Wish
 
 from .samples import (
     CLAIMER,
@@ -34,6 +36,7 @@ from .samples import (
     hold,
     listening,
 )
+from .test_testing import result
 
 SIZE = 3000  # enough for PostgreSQL to prefer an index on its own account
 
@@ -74,12 +77,41 @@ async def test_a_hundred_pieces_of_output_are_one_statement(
     assert len(changes(sent)) == 2  # the lock, the rows
 
 
+async def test_a_hundred_tests_are_as_many_statements_as_one(
+    store: Store, statements: Statements
+) -> None:
+    async def submit(size: int) -> list[str]:
+        suite = Suite(cases=(Case(name="", limits=DEFAULT_LIMITS),) * size)
+        one = execution(status=Status.QUEUED, started_at=None, tests=size)
+        arrival = Arrival(execution=one, program=replace(PROGRAM, suite=suite))
+        with statements() as sent:
+            await store.enqueue(arrival, Bounds(owned=9, in_all=9))
+            await store.claim(CLAIMER, 1)
+            await store.record(hold(one.id), [result(each, each + 1) for each in range(size)])
+            await store.ended_tests(one.id)
+            await store.finish(hold(one.id), SUCCESS, at=NOW)
+            await store.events(OWNER, one.id, after=0, limit=1000, sees_hidden=False)
+            for name in RESULTS:
+                await QUESTIONS[name][1](store, [one.id])
+        return list(map(words, sent))
+
+    assert await submit(100) == await submit(1)
+
+
 Question = Callable[[Store, list[Any]], Awaitable[object]]
 QUESTIONS: dict[str, tuple[int, Question]] = {
     "executions": (1, lambda store, ids: store.executions(OWNER, ids)),
     "programs": (1, lambda store, ids: store.programs(OWNER, ids)),
     "transcripts": (1, lambda store, ids: store.transcripts(OWNER, ids)),
     "beginnings": (1, lambda store, ids: store.transcripts(OWNER, ids, stdout=1, stderr=0)),
+    "artifacts": (1, lambda store, ids: store.artifacts(OWNER, ids)),
+    "tests": (1, lambda store, ids: store.tests(OWNER, ids)),
+    "test_details": (1, lambda store, ids: store.test_details(OWNER, ids, sees_hidden=True)),
+    "details of one test": (
+        1,
+        lambda store, ids: store.test_details(OWNER, ids[:1], sees_hidden=False, position=1),
+    ),
+    "test_groups": (1, lambda store, ids: store.test_groups(OWNER, ids)),
     "first page": (1, lambda store, _: store.page(OWNER, Filter(), Window(size=10))),
     "page after": (2, lambda store, ids: store.page(OWNER, Filter(), Window(size=9, after=ids[5]))),
     "page between": (
@@ -96,6 +128,7 @@ QUESTIONS: dict[str, tuple[int, Question]] = {
     "places in the queue": (1, lambda store, ids: store.queue_places(OWNER, ids)),
     "claim": (1, lambda store, _: store.claim(CLAIMER, 0)),
 }
+RESULTS = ("tests", "test_details", "details of one test", "test_groups", "artifacts")
 
 
 @pytest.mark.parametrize(("number", "ask"), QUESTIONS.values(), ids=QUESTIONS.keys())
@@ -190,6 +223,7 @@ FILTERS = {
     ),
 }
 FULL_SCAN = re.compile(r"Seq Scan|SCAN execution")
+OF_RESULTS = re.compile(r"(pk|autoindex)_execution_(tests|artifacts)")
 SORT = re.compile(r"Sort|TEMP B-TREE")
 
 
@@ -240,6 +274,26 @@ async def test_named_executions_are_found_by_an_index(
     _, ask = QUESTIONS[name]
     plan = await plans(database, lambda: ask(full, [one.id for one in page.executions]))
     assert not any(FULL_SCAN.search(line) for line in plan), plan
+
+
+async def test_tests_and_artifacts_are_found_by_an_index(full: Store, database: Database) -> None:
+    page = await full.page(OWNER, Filter(), Window(size=50))
+    ids = [one.id for one in page.executions]
+    suite = Suite(cases=(Case(name="", limits=DEFAULT_LIMITS),) * 40)
+    files = [{"path": f"out/{number}", "data": b"#" * 100} for number in range(20)]
+
+    def fill(connection: Connection) -> None:
+        for id in ids:
+            testing.add(connection, id, suite)
+            connection.execute(insert(ARTIFACTS), [{"execution_id": id, **each} for each in files])
+        connection.execute(text("ANALYZE"))
+
+    await database.write(fill)
+    for name in RESULTS:
+        _, ask = QUESTIONS[name]
+        plan = await plans(database, partial(ask, full, ids[:3]))
+        assert any(OF_RESULTS.search(line) for line in plan), plan
+        assert not any(FULL_SCAN.search(line) for line in plan), plan
 
 
 async def test_the_old_are_found_by_their_ids(full: Store, database: Database) -> None:
