@@ -70,6 +70,7 @@ class FakeExecutor:
         self.program = program
         self.sandboxes = 0
         self.versions: list[str | None] = []
+        self.environments: list[str | None] = []
         self._unavailable = unavailable
 
     def state(self) -> ExecutorState:
@@ -92,8 +93,9 @@ class FakeExecutor:
         version: str | None = None,
         environment: str | None = None,
     ) -> AsyncIterator[Sandbox]:
-        del language, limits, placed, environment
+        del language, limits, placed
         self.versions.append(version)
+        self.environments.append(environment)
         self.sandboxes += 1
         yield FakeSandbox(self.program)
 
