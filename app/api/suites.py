@@ -21,7 +21,7 @@ class CallInput:
         default=None,
         description="Its name, `solve` if left out; in Python also that of a method of `Solution`.",
     )
-    arguments: list[Json] | None = strawberry.field(
+    arguments: list[Json | None] | None = strawberry.field(
         default=None, description="Its arguments in their order: none if left out."
     )
 

@@ -447,6 +447,11 @@ CALLS: dict[str, Any] = {
         "PASSED",
         {"a": [1, 2]},
     ),
+    "given null": (
+        {"call": {"function": "same", "arguments": [None]}, "expectedValue": None},
+        "PASSED",
+        None,
+    ),
     "near": (
         {
             "call": {"function": "same", "arguments": [[0.5]]},
