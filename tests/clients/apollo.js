@@ -5,12 +5,17 @@ import { relayStylePagination } from "@apollo/client/utilities";
 import { OperationTypeNode } from "graphql";
 import { createClient } from "graphql-ws";
 import WebSocket from "ws";
-import { EVENTS, PAGE, RUN, WRONG, hello, http, slow, summary, tell, ws } from "./common.js";
+import { EVENTS, PAGE, RUN, WRONG, hello, http, slow, submit, summary, tell, ws } from "./common.js";
 
 const cache = () =>
   new InMemoryCache({
     possibleTypes: {
-      ExecutionEvent: ["ExecutionStatusChanged", "ExecutionOutput", "ExecutionFinished"],
+      ExecutionEvent: [
+        "ExecutionStatusChanged",
+        "ExecutionOutput",
+        "ExecutionTestFinished",
+        "ExecutionFinished",
+      ],
     },
     typePolicies: {
       Query: { fields: { executions: relayStylePagination(["filter", "orderBy"]) } },
@@ -66,6 +71,8 @@ const [socket, multipart] = await Promise.all([
   follow(client, started.id),
   follow(overHttp, started.id),
 ]);
+const submitted = (await run(submit)).data.executeCode.execution;
+const submission = await follow(client, submitted.id);
 tell({
   mutation: { data: mutation.data },
   labels: executions.edges.map(({ node }) => node.label),
@@ -73,4 +80,5 @@ tell({
   wrong,
   events: summary(socket),
   multipartEvents: summary(multipart),
+  submission: summary(submission),
 });

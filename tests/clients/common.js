@@ -11,6 +11,7 @@ export const EVENTS = `
       __typename
       sequence
       ... on ExecutionOutput { text }
+      ... on ExecutionTestFinished { test { name verdict isHidden stdout } }
       ... on ExecutionFinished { execution { id status } }
     }
   }
@@ -41,6 +42,19 @@ export const slow = {
   waitMs: 0,
 };
 
+// Three tests, one of them hidden; the first waits until somebody is there to hear.
+export const submit = {
+  language: "PYTHON",
+  kind: "SUBMIT",
+  source: "import time\nn = int(input())\ntime.sleep(n == 1)\nprint(2 * n)",
+  tests: [
+    { name: "one", stdin: "1", expectedStdout: "2" },
+    { name: "secret", stdin: "2", expectedStdout: "4", hidden: true },
+    { name: "wrong", stdin: "3", expectedStdout: "7" },
+  ],
+  waitMs: 0,
+};
+
 /** Say how it went: one line of JSON. */
 export function tell(result) {
   process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0));
@@ -51,6 +65,7 @@ export function summary(events) {
   return {
     sequences: events.map((event) => event.sequence),
     text: events.map((event) => event.text ?? "").join(""),
+    tests: events.flatMap((event) => event.test ?? []),
     last: events.at(-1)?.execution?.status,
   };
 }

@@ -47,6 +47,14 @@ async def test_apollo(told: Told) -> None:
     assert result["wrong"] == UNKNOWN
     assert_whole(result["events"])
     assert_whole(result["multipartEvents"])
+    assert result["submission"]["last"] == "SUCCEEDED"
+    told_of = {test.pop("name"): test for test in result["submission"]["tests"]}
+    keys = ("__typename", "verdict", "isHidden", "stdout")
+    assert told_of == {
+        "one": dict(zip(keys, ("TestResult", "PASSED", False, "2\n"), strict=True)),
+        "secret": dict(zip(keys, ("TestResult", "PASSED", True, "4\n"), strict=True)),
+        "wrong": dict(zip(keys, ("TestResult", "FAILED", False, "6\n"), strict=True)),
+    }
 
 
 async def test_a_client_that_is_cut_off_a_hundred_times_misses_nothing(

@@ -39,6 +39,8 @@ async def test_a_typed_client_compiles_and_runs(compiled: Path, told: Told) -> N
     assert result["status"] == "SUCCEEDED"
     assert result["peak"] > 0
     assert result["text"] == "42\n"
+    assert result["verdicts"] == ["PASSED", "FAILED"]
+    assert sorted(result["told"]) == ["hidden", "same"]
     assert result["limit"] == ["wallTimeMs", 10**8]
 
 

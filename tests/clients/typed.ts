@@ -1,6 +1,11 @@
 // A program as people write them with generated types; `tsc --strict` compiles it first.
 import { ApolloClient, HttpLink, InMemoryCache } from "@apollo/client";
-import { RunTypedDocument, type ExecuteCodeInput, type ExecutionStatus } from "./generated.js";
+import {
+  RunTypedDocument,
+  type ExecuteCodeInput,
+  type ExecutionStatus,
+  type TestVerdict,
+} from "./generated.js";
 import possible from "./possible-types.js";
 
 const client = new ApolloClient({
@@ -21,14 +26,32 @@ const peak: number = execution.usage.peakMemoryBytes;
 const texts = execution.events.map((event) =>
   event.__typename === "ExecutionOutput" ? event.text : "",
 );
+const submitted = await run({
+  language: "PYTHON",
+  source: "def solve(a, b): return [a, b]",
+  kind: "SUBMIT",
+  tests: [
+    { name: "same", call: { arguments: [1, null] }, expectedValue: [1, null] },
+    { name: "hidden", call: { arguments: ["x", {}] }, expectedValue: null, hidden: true },
+  ],
+});
+const verdicts: Array<TestVerdict | null> = (submitted.execution?.tests ?? []).map(
+  ({ verdict }) => verdict ?? null,
+);
+const told = (submitted.execution?.events ?? []).flatMap((event) =>
+  event.__typename === "ExecutionTestFinished" ? [event.test.name] : [],
+);
 const refused = await run({ language: "PYTHON", source: "", limits: { wallTimeMs: 10 ** 8 } });
 const [error] = refused.errors;
 const limit = error?.__typename === "LimitTooHigh" ? [error.limit, error.requested] : [];
 
-console.log(JSON.stringify({ status, peak, text: texts.join(""), limit, possible }));
+const text = texts.join("");
+console.log(JSON.stringify({ status, peak, text, verdicts, told, limit, possible }));
 
 // What the types forbid; without an error here, `tsc` complains.
 // @ts-expect-error - there is no such language
 export const unknown: ExecuteCodeInput = { language: "KLINGON", source: "" };
 // @ts-expect-error - a program has a source
 export const missing: ExecuteCodeInput = { language: "PYTHON" };
+// @ts-expect-error - nothing is compared like that
+export const odd: ExecuteCodeInput = { language: "C", source: "", tests: [{ comparison: "ALIKE" }] };
