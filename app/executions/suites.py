@@ -57,7 +57,7 @@ def _case_problems(
     ):
         yield _of_own_files(problem, own)
     if case.call:
-        yield from _call_problems(language, case, case.call)
+        yield from _call_problems(rules, language, case, case.call)
     if case.limits != submission.limits:
         yield from rules.limit_problems(case.limits, rules.maximums, program)
     yield from _expectation_problems(case)
@@ -78,7 +78,7 @@ def _expectation_problems(case: Case) -> Iterator[Problem]:
         )
 
 
-def _call_problems(language: Language, case: Case, call: Call) -> Iterator[Problem]:
+def _call_problems(rules: Rules, language: Language, case: Case, call: Call) -> Iterator[Problem]:
     path = ("call",)
     if language.harness is None:
         message = f"No function of a program in {language.name} can be called: leave out `call`."
@@ -86,6 +86,9 @@ def _call_problems(language: Language, case: Case, call: Call) -> Iterator[Probl
         return
     if not is_encodable(call.function) or not language.harness.is_name(call.function):
         message = "`function` must be a name that a function can have."
+        yield InvalidInput(path=("call", "function"), message=message)
+    elif len(call.function) > rules.text_length:
+        message = f"`function` may have at most {rules.text_length} characters."
         yield InvalidInput(path=("call", "function"), message=message)
     if case.stdin is not None:
         message = "A function that is called has no standard input: leave out `stdin` or `call`."

@@ -24,7 +24,7 @@ from app.storage.mapping import AnyRow, limits_of
 from app.storage.rows import EXECUTIONS
 
 _C = EXECUTIONS.c
-SPENT_BY = (_C.owner, _C.created_at, _C.started_at, _C.limits)
+SPENT_BY = (_C.owner, _C.created_at, _C.started_at, _C.limits, _C.tests)
 # These may end before anybody has measured, and whoever could have a program killed to have it free
 # would. It counts by the clock then, as one processor, up to what it might have used. What we have
 # lost ourselves (`INFRASTRUCTURE_ERROR`) is free.
@@ -221,4 +221,5 @@ def _cpu_seconds(row: Row[Any], outcome: Outcome, finished_at: datetime) -> floa
     if outcome.usage or row.started_at is None or outcome.status not in _KILLED:
         return measured
     ran: float = (finished_at - row.started_at).total_seconds()
-    return max(measured, min(ran, limits_of(row.limits).cpu_time))
+    might: float = limits_of(row.limits).cpu_time * max(row.tests, 1)
+    return max(measured, min(ran, might))

@@ -518,6 +518,7 @@ async def test_functions_are_called_and_what_they_return_is_compared(
     [
         ({"call": {"function": "a b"}}, ["call", "function"]),
         ({"call": {"function": "\ud800"}}, ["call", "function"]),
+        ({"call": {"function": "f" * 201}}, ["call", "function"]),
         ({"call": {"arguments": ["\ud800"]}}, ["call", "arguments"]),
         ({"call": {}, "stdin": "x"}, ["stdin"]),
         ({"call": {}, "comparison": "EXACT"}, ["comparison"]),

@@ -176,20 +176,22 @@ async def test_an_end_is_spent_once(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "ran", "costs"),
+    ("status", "tests", "ran", "costs"),
     [
-        (Status.CANCELLED, 1.5, 1.5),
-        (Status.TIME_LIMIT_EXCEEDED, 1.5, 1.5),
-        (Status.CANCELLED, 3600, 4.0),
-        (Status.INFRASTRUCTURE_ERROR, 1.5, 0),
+        (Status.CANCELLED, 0, 1.5, 1.5),
+        (Status.TIME_LIMIT_EXCEEDED, 0, 1.5, 1.5),
+        (Status.CANCELLED, 0, 3600, 4.0),
+        (Status.CANCELLED, 3, 9.5, 9.5),
+        (Status.TIME_LIMIT_EXCEEDED, 3, 3600, 12.0),
+        (Status.INFRASTRUCTURE_ERROR, 0, 1.5, 0),
     ],
-    ids=["cancelled", "idle", "cancelled after an hour", "lost by us"],
+    ids=["cancelled", "idle", "after an hour", "in its third test", "all tests", "lost by us"],
 )
 async def test_what_nobody_measured_costs_as_long_as_it_ran_but_not_what_we_lost(
-    store: Store, status: Status, ran: float, costs: float
+    store: Store, status: Status, tests: int, ran: float, costs: float
 ) -> None:
     store.shares = Shares()
-    one = execution(limits=replace(DEFAULT_LIMITS, cpu_time=4.0))
+    one = execution(limits=replace(DEFAULT_LIMITS, cpu_time=4.0), tests=tests)
     await store.insert(Arrival(execution=one, program=PROGRAM), HOLDER)
     assert one.started_at
     at = one.started_at + timedelta(seconds=ran)
