@@ -22,7 +22,8 @@ NONE = {"executions": {"totalCount": 0}}
 
 async def test_a_killed_servers_programs_are_ended_or_run_by_the_next_one(folder: Path) -> None:
     source = "import time\nprint('so far', flush=True)\ntime.sleep(60)"
-    async with serving(folder, slots=1) as (server, api):
+    # Cold: a program in a warm cell shows nobody its arguments, by which we look for it.
+    async with serving(folder, slots=1, warm_cells="0") as (server, api):
         running, queued = [
             (await api.run(source, args=["killed"], waitMs=0))["id"] for _ in range(2)
         ]

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,17 +25,12 @@ from app.storage.urls import normal
 from tests.api.client import Api, Json
 from tests.servers.postgres import DURABLE, PostgresError, PostgresServer
 
-from .server import (
-    LOOK_EVERY,
-    Server,
-    processes_with,
-    serving,
-    starting,
-    until,
-    until_gone,
-    working,
-)
+from . import server as processes
+from .server import LOOK_EVERY, Server, processes_with, starting, until, until_gone
 
+# A program in a warm cell shows nobody its arguments, by which we look for it.
+serving = partial(processes.serving, warm_cells="0")
+working = partial(processes.working, warm_cells="0")
 LEASE = 2  # s; short, so that a silent process is given up soon
 QUIET = "import time\ntime.sleep({0})\nprint('done')"
 LOUD = "import time\nprint('so far', flush=True)\ntime.sleep({0})\nprint('done')"

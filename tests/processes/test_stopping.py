@@ -79,7 +79,9 @@ async def test_what_does_not_end_in_time_is_stopped_and_its_caller_told(folder: 
     async def wait_for_it(api: Api) -> None:
         answers.append(await api.run(SLEEP.format(60), args=["not-in-time"]))
 
-    async with serving(folder, is_measured=True, drain=0.5) as (server, api):
+    # Cold: a program in a warm cell shows nobody its arguments, by which we look for it.
+    cold = {"warm_cells": "0", "drain": 0.5}
+    async with serving(folder, is_measured=True, **cold) as (server, api):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wait_for_it, api)
             await server.says("execution accepted")
@@ -97,7 +99,8 @@ async def test_what_does_not_end_in_time_is_stopped_and_its_caller_told(folder: 
 @SIGNALS
 async def test_a_second_signal_does_not_wait(folder: Path, number: signal.Signals) -> None:
     # Longer than we wait for the end of a server.
-    async with serving(folder, drain=60, default_wall_time=60) as (server, api):
+    settings = {"warm_cells": "0", "drain": 60, "default_wall_time": 60}
+    async with serving(folder, **settings) as (server, api):
         id = (await api.run(SLEEP.format(60), args=["twice"], waitMs=0))["id"]
         await until_running(api, id)
         server.signal(number)
