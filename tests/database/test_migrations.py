@@ -14,16 +14,20 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from anyio import to_thread
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, insert, inspect, text
+from uuid6 import uuid7
 
+from app.domain.execution import Kind
 from app.storage import migrations
 from app.storage.engine import open_database
 from app.storage.errors import StorageError
+from app.storage.mapping import execution_values, log_values
 from app.storage.migrations import configuration, exclusively, migrate, pending
+from app.storage.rows import EXECUTIONS, OUTPUT
 from app.storage.store import Store
 from app.storage.urls import normal
 
-from .samples import OWNER, begun, entry, files, hold
+from .samples import OWNER, PROGRAM, begun, entry, execution, files, hold
 
 TABLES = {
     "alembic_version",
@@ -84,6 +88,30 @@ async def test_migrating_keeps_what_is_there(store: Store, url: str) -> None:
     await store.append(hold(id), [entry(1, b"kept")])
     await migrate(url)
     assert (await store.transcripts(OWNER, [id]))[id].stdout == b"kept"
+
+
+async def test_executions_of_an_older_version_are_kept_with_their_output(url: str) -> None:
+    await alembic("upgrade", url, "0002")
+    id = uuid7()
+
+    def fill(connection: Connection) -> None:
+        columns = {column["name"] for column in inspect(connection).get_columns("executions")}
+        values = execution_values(execution(id=id), PROGRAM)
+        known = {name: value for name, value in values.items() if name in columns}
+        assert len(known) < len(values)
+        connection.execute(insert(EXECUTIONS), known)
+        connection.execute(insert(OUTPUT), log_values(id, [entry(1, b"kept")]))
+
+    database = open_database(url)
+    await database.write(fill)
+    await database.close()
+    await migrate(url)
+    store = Store(url)
+    kept = (await store.executions(OWNER, [id]))[id]
+    assert (kept.kind, kept.verdict, kept.tests) == (Kind.RUN, None, 0)
+    assert (await store.programs(OWNER, [id]))[id] == PROGRAM
+    assert (await store.transcripts(OWNER, [id]))[id].stdout == b"kept"
+    await store.close()
 
 
 async def test_tables_can_be_rebuilt_without_losing_what_refers_to_them(
