@@ -1,5 +1,7 @@
 """One operation from its request to its results: the same for every way in which it came."""
 
+import re
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from inspect import isawaitable
@@ -27,6 +29,9 @@ from app.api.refusals import Code, RefusedError, coded, error_of, refused
 from app.api.requests import GraphQLRequest
 
 Result = dict[str, Any]
+
+_VARIABLE = re.compile(r"\$\s*(\w+)")
+_TEST_COST = 10  # fields of an answer that take as long as one test of an input
 
 # Strawberry's is the quicker one; it only has another type.
 _is_awaitable = cast("Callable[[Any], TypeGuard[Awaitable[Any]]]", optimized_is_awaitable)
@@ -94,6 +99,7 @@ class Operations:
         require(visit.caller.role, operation.fields)
         variables = asked.variables or {}
         self._weigh(operation, variables)
+        self._count_tests(asked.query, variables)
         return self._build(prepared, operation, variables, visit)
 
     def _weigh(self, operation: Operation, variables: dict[str, Any]) -> None:
@@ -103,6 +109,17 @@ class Operations:
                 f"The answer could have {cost} fields, and may have {most}: "
                 "ask for smaller pages, or for fewer fields."
             )
+            raise refused(Code.TOO_COSTLY, message, maximum=most)
+
+    def _count_tests(self, query: str, variables: dict[str, Any]) -> None:
+        """Refuse what would be read for seconds: a variable is, anew for each field that names it.
+
+        Fields of one name are one field, so there are no more of them than the text has.
+        """
+        named = Counter(_VARIABLE.findall(query))  # once where it is declared
+        tests = sum((named[name] - 1) * _tests_in(each) for name, each in variables.items())
+        if tests > (most := self._bounds.cost // _TEST_COST):
+            message = f"A request may bring {most} tests, not {tests}: send fewer at once."
             raise refused(Code.TOO_COSTLY, message, maximum=most)
 
     def _build(
@@ -166,6 +183,17 @@ class Operations:
         message = f"There are {len(errors)} errors; these are the first."
         more = error_of(Code.TOO_MANY_ERRORS, message, maximum=most)
         return [*(mask(error) for error in errors[: most - 1]), more]
+
+
+def _tests_in(variable: object) -> int:
+    """Count the tests in a variable, as many as there can be: an execution counts as one more."""
+    inner = variable.get("executions") or variable if isinstance(variable, dict) else variable
+    found = [each for each in _listed(inner) if isinstance(each, dict)]
+    return len(found) + sum(len(_listed(each.get("tests"))) for each in found)
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
 
 
 def is_request_error(result: Result) -> bool:

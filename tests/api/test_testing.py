@@ -434,6 +434,19 @@ async def test_one_answer_holds_only_so_many_tests(open_api: Open) -> None:
         assert "1000 tests" in error["message"]
 
 
+ONE = "mutation ($input: ExecuteCodeInput!) {{ {} }}"
+ALIASES = " ".join(f"a{n}: executeCode(input: $input) {{ errors {{ code }} }}" for n in range(3))
+BATCH = "executeCodeBatch(input: {executions: [$input, $input, $input]}) { errors { code } }"
+
+
+@pytest.mark.parametrize("fields", [ALIASES, BATCH], ids=["aliases", "batch"])
+async def test_a_request_brings_only_so_many_tests(api: Api, fields: str) -> None:
+    input = {"language": "PYTHON", "source": "", "tests": [{}] * 800}
+    error = await api.fail(ONE.format(fields), input=input)
+    assert error["extensions"]["code"] == "TOO_COSTLY"
+    assert (await api.ask("{ executions { totalCount } }"))["executions"]["totalCount"] == 0
+
+
 async def test_past_events_read_their_tests_at_once(open_api: Open, statements: Statements) -> None:
     async with open_api(FakeExecutor()) as api:
         id = (await submit(api, "", [{"stdin": str(number)} for number in range(9)]))["id"]
