@@ -60,7 +60,8 @@ TABLE: Mapping[str, Mapping[frozenset[Role], str]] = {
     "TestCall": {EVERYBODY: "function arguments expectedValue returnedValue"},
     "TestResult": {
         EVERYBODY: "position name isHidden weight verdict status exitCode signal timeLimit message "
-        "endedAt usage call stdin args files limits stdout stderr expectedStdout comparison diff"
+        "endedAt isTruncated usage call stdin args files limits stdout stderr expectedStdout "
+        "comparison diff"
     },
     "TestSummary": {
         EVERYBODY: "total pending passed failed errors skipped weight passedWeight slowest"

@@ -84,7 +84,8 @@ class TestInput:
     )
     hidden: bool | None = strawberry.field(
         default=None,
-        description="Whether candidates see nothing of it but its name and its verdict.",
+        description="Whether candidates see nothing of it but its name and its verdict. Give it an "
+        "input of its own: that of the execution is there for all to see.",
     )
     weight: float | None = strawberry.field(
         default=None, description="What it counts in the summary: 1 if left out."

@@ -6,6 +6,7 @@ verdict: no input, no output, no time, and nothing from which one of them follow
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Self
 
@@ -20,7 +21,7 @@ from app.api.output import read
 from app.api.scalars import Json
 from app.domain.access import Caller
 from app.domain.execution import Execution, Outcome, Status
-from app.domain.results import CaseDetails, CaseRun, Group
+from app.domain.results import CaseDetails, CaseRun, Group, told
 from app.domain.testing import Call, Verdict
 
 _DETAILS = {
@@ -68,7 +69,8 @@ class TestResult:
     weight: float = strawberry.field(description="As it was given.")
     verdict: TestVerdict | None = strawberry.field(
         description="What it says of the program; null until it has ended, and to candidates, "
-        "where it is hidden, until the execution has."
+        "where it is hidden, until the execution has. If that did not come to its end, they see "
+        "SKIPPED."
     )
     status: ExecutionStatus | None = strawberry.field(
         description=f"How the program ended; null until then, and if it was skipped. {_HIDDEN}"
@@ -81,14 +83,19 @@ class TestResult:
     message: str | None = strawberry.field(
         description="Why there is no answer, when we failed or a function did not return one."
     )
+    is_truncated: bool | None = strawberry.field(
+        description=f"Whether more was written than is kept in `stdout` and `stderr`. {_HIDDEN}"
+    )
     ended_at: datetime | None = strawberry.field(description=f"When it ended. {_HIDDEN}")
 
     @classmethod
-    def of(
-        cls, run: CaseRun, caller: Caller, details: CaseDetails | None, *, is_over: bool
-    ) -> Self:
-        """Translate for a caller; the details may be left out if nobody asks for any of them."""
+    def of(cls, run: CaseRun, caller: Caller, details: CaseDetails | None, status: Status) -> Self:
+        """Translate for a caller, by the status of the execution.
+
+        The details may be left out if nobody asks for any of them.
+        """
         is_open = caller.sees_hidden or not run.is_hidden
+        verdict = run.verdict if is_open else told(run.verdict, status)
         outcome = run.outcome if is_open else None
         facts = outcome or _UNKNOWN
         return cls(
@@ -98,12 +105,13 @@ class TestResult:
             name=run.name,
             is_hidden=run.is_hidden,
             weight=run.weight,
-            verdict=TestVerdict(run.verdict) if (is_open or is_over) and run.verdict else None,
+            verdict=None if verdict is None else TestVerdict(verdict),
             status=ExecutionStatus(outcome.status) if outcome else None,
             exit_code=facts.exit_code,
             signal=facts.signal,
             time_limit=None if facts.time_limit is None else TimeLimitKind(facts.time_limit),
             message=facts.message,
+            is_truncated=bool(outcome.truncated) if outcome else None,
             ended_at=run.ended_at if is_open else None,
         )
 
@@ -186,9 +194,10 @@ class TestSummary:
 
     @classmethod
     def of(cls, record: Execution, groups: tuple[Group, ...], caller: Caller) -> Self:
-        """Translate; while an execution runs, a candidate does not learn that hidden ones end."""
-        is_told = caller.sees_hidden or record.status.is_final
-        return cls(groups=groups if is_told else tuple(map(_untold, groups)), record=record)
+        """Translate; a candidate does not learn when hidden ones end."""
+        if not caller.sees_hidden:
+            groups = tuple(_told(each, record.status) for each in groups)
+        return cls(groups=groups, record=record)
 
     @strawberry.field(description="How many there are.")
     def total(self) -> int:
@@ -216,11 +225,11 @@ class TestSummary:
 
     @strawberry.field(description="The weights of all of them together.")
     def weight(self) -> float:
-        return sum(each.weight for each in self.groups)
+        return _weight(self.groups)
 
     @strawberry.field(description="The weights of those that were passed.")
     def passed_weight(self) -> float:
-        return sum(each.weight for each in self._with(Verdict.PASSED))
+        return _weight(self._with(Verdict.PASSED))
 
     @strawberry.field(
         description="The one that took longest by the clock, of those that are not hidden from you."
@@ -251,17 +260,16 @@ async def results_of(info: Info, record: Execution) -> list[TestResult]:
     if _asks_for_details(info):
         context.look_into(record)
         details = await context.test_details.load(record.id)
-    is_over = record.status.is_final
     return [
-        TestResult.of(run, context.caller, details.get(run.position), is_over=is_over)
-        for run in runs
+        TestResult.of(run, context.caller, details.get(run.position), record.status) for run in runs
     ]
 
 
 async def result_of(info: Info, run: CaseRun) -> TestResult:
     """Return a test that has ended, and of which the caller may know that."""
     details = await _details_of(info, run) if _asks_for_details(info) else None
-    return TestResult.of(run, info.context.caller, details, is_over=True)
+    # A hidden one is told of when all were carried out, and no sooner.
+    return TestResult.of(run, info.context.caller, details, Status.SUCCEEDED)
 
 
 async def _details_of(info: Info, run: CaseRun) -> CaseDetails | None:
@@ -286,13 +294,12 @@ def _asks_for_details(info: Info) -> bool:
     return not seen.isdisjoint(_DETAILS)
 
 
-def _untold(group: Group) -> Group:
-    return Group(
-        is_hidden=group.is_hidden,
-        verdict=None if group.is_hidden else group.verdict,
-        count=group.count,
-        weight=group.weight,
-    )
+def _told(group: Group, status: Status) -> Group:
+    return replace(group, verdict=told(group.verdict, status)) if group.is_hidden else group
+
+
+def _weight(groups: Iterable[Group]) -> float:
+    return round(sum(each.weight for each in groups), 9)  # ten tenths are one
 
 
 def _count(groups: Iterable[Group]) -> int:

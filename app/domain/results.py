@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from app.domain.execution import Outcome
+from app.domain.execution import Outcome, Status
 from app.domain.testing import Case, Verdict
 
 
@@ -44,6 +44,16 @@ class CaseRun:
     ended_at: datetime | None
     rank: int | None
     """1 for the test that ended first, and so on; None: it has not ended, or was not run."""
+
+
+def told(verdict: Verdict | None, status: Status) -> Verdict | None:
+    """Return what whoever may not see hidden tests is told of one, by the status of its execution.
+
+    Where they were not carried out to the end, it is not told which of them had ended by then.
+    """
+    if not status.is_final:
+        return None
+    return verdict if status is Status.SUCCEEDED else Verdict.SKIPPED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,6 +68,9 @@ def _expectation_problems(case: Case) -> Iterator[Problem]:
         message = f"`weight` must be 0 to {_HEAVIEST:g}, not {case.weight:g}."
         yield InvalidInput(path=("weight",), message=message)
     bounds = case.tolerance
+    if bounds and case.comparison not in {Comparison.FLOATS, Comparison.JSON}:
+        message = "Only under FLOATS and JSON may numbers differ: leave the tolerances out."
+        yield InvalidInput(path=("comparison",), message=message)
     for name in ("absolute", "relative") if bounds else ():
         if not 0 <= (bound := getattr(bounds, name)) < math.inf:
             message = f"`{name}Tolerance` must be 0 or more, not {bound:g}."

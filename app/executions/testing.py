@@ -48,6 +48,7 @@ class Heard:
     def __init__(self, kept: int) -> None:
         self._kept = kept
         self.stdout, self._stderr = bytearray(), bytearray()
+        self._errors = 0
 
     async def __call__(self, output: Output) -> None:
         """Take a piece."""
@@ -55,11 +56,18 @@ class Heard:
             self.stdout += output.data
         else:
             self._stderr += output.data[: self._kept - len(self._stderr)]
+            self._errors += len(output.data)
 
     @property
     def beginnings(self) -> dict[str, bytes]:
         """What is kept of each stream."""
         return {"stdout": bytes(self.stdout[: self._kept]), "stderr": bytes(self._stderr)}
+
+    @property
+    def cut(self) -> frozenset[Stream]:
+        """The streams of which not all is kept."""
+        sizes = {Stream.STDOUT: len(self.stdout), Stream.STDERR: self._errors}
+        return frozenset(stream for stream, size in sizes.items() if size > self._kept)
 
 
 class Examination:
@@ -143,7 +151,7 @@ class Examination:
                 rank=len(self._ended),
                 at=datetime.now(UTC),
                 verdict=verdict,
-                outcome=outcome,
+                outcome=replace(outcome, truncated=outcome.truncated | heard.cut),
                 difference=where,
                 returned=returned if returned and len(returned) <= self._kept else None,
                 **heard.beginnings,

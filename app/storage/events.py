@@ -90,12 +90,10 @@ def _beginning(execution: Execution) -> Iterator[Event]:
 
 def _tests(connection: Connection, execution: Execution, *, sees_hidden: bool) -> list[Event]:
     """Return the tests that have ended, as far as they are shown."""
-    is_over, ended = execution.status.is_final, testing.ended if sees_hidden else testing.shown
-    found = [
-        each
-        for each in ended(connection, execution.id)
-        if sees_hidden or is_over or not each.is_hidden
-    ]
+    ended = testing.ended if sees_hidden else testing.shown
+    # Where they were not carried out to the end, it is not told which hidden ones had ended.
+    shows_all = sees_hidden or execution.status is Status.SUCCEEDED
+    found = [each for each in ended(connection, execution.id) if shows_all or not each.is_hidden]
     # That one was judged is no secret in the end, but when it was remains one.
     hidden_at = None if sees_hidden else execution.finished_at
     return [

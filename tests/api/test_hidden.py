@@ -219,6 +219,33 @@ async def test_when_a_hidden_test_ends_is_hidden_too(open_api: Open) -> None:
         assert of(found, "verdict") == ["PASSED"] * 3
 
 
+async def test_a_submission_that_is_stopped_does_not_tell_which_hidden_tests_had_ended(
+    open_api: Open,
+) -> None:
+    gate, begun = Gate(), iter(range(9))
+
+    async def program(emit: Emit) -> Exit:
+        return await gate(emit) if next(begun) == 2 else SUCCESS
+
+    async with open_api(FakeExecutor(program), jwt_secret=SECRET, slots=1) as api:
+        tests: list[Json] = [{"hidden": True}, {}, {"hidden": True}]
+        id = (await submit(api, "", tests, waitMs=0))["id"]
+        with anyio.fail_after(30):
+            await gate.started.wait()
+        ada = candidate(api)
+        await ada.cancel(id)
+        found = (await ada.ask(LOOK + TESTED, id=id))["execution"]
+        assert of(found, "verdict") == ["SKIPPED", "PASSED", "SKIPPED"]
+        assert (found["testSummary"]["skipped"], found["testSummary"]["passed"]) == (2, 1)
+        events = await ada.ask(
+            "query E($id: ID!) { execution(id: $id) { events { __typename sequence } } }", id=id
+        )
+        names = [each["__typename"] for each in events["execution"]["events"]]
+        assert names.count("ExecutionTestFinished") == 1
+        seen = (await interviewer(api).ask(LOOK + TESTED, id=id))["execution"]
+        assert of(seen, "verdict") == ["PASSED", "PASSED", "SKIPPED"]
+
+
 async def test_followers_are_told_of_hidden_tests_by_their_role(api: Api) -> None:
     tests: list[Json] = [{"hidden": True, "stdin": HIDDEN}, {}]
     id = (await submit(api, RIGHT, tests, stopOnFailure=True))["id"]

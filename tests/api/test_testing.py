@@ -26,6 +26,7 @@ fragment Tested on Execution {
   compile { status stderr isCached }
   tests {
     position name isHidden weight verdict status exitCode signal timeLimit message endedAt
+    isTruncated
     usage { wallTimeMs } stdin args files { path text } limits { wallTimeMs }
     stdout stderr expectedStdout comparison diff
     call { function arguments expectedValue returnedValue }
@@ -188,6 +189,7 @@ async def test_one_hangs_one_floods_one_crashes_and_the_others_are_judged(api: A
     assert of(execution, "verdict") == ["ERROR"] * 4 + ["PASSED"]
     assert of(execution, "signal") == [None, None, None, "SIGSEGV", None]
     assert len(execution["tests"][2]["stdout"]) == 65536  # the beginning of 100,000 bytes
+    assert of(execution, "isTruncated") == [False, False, True, False, False]
 
 
 async def test_a_program_is_compiled_once(api: Api) -> None:
@@ -380,8 +382,9 @@ async def test_one_key_is_one_submission(api: Api) -> None:
         ({"expectedStdout": "{", "comparison": "JSON"}, ["expectedStdout"]),
         ({"expectedStdout": "NaN", "comparison": "JSON"}, ["expectedStdout"]),
         ({"expectedStdout": f'"{"x" * 2**20}"', "comparison": "JSON"}, ["expectedStdout"]),
-        ({"absoluteTolerance": -1}, ["absoluteTolerance"]),
-        ({"relativeTolerance": -0.5}, ["relativeTolerance"]),
+        ({"comparison": "FLOATS", "absoluteTolerance": -1}, ["absoluteTolerance"]),
+        ({"comparison": "JSON", "relativeTolerance": -0.5}, ["relativeTolerance"]),
+        ({"relativeTolerance": 1}, ["comparison"]),
         ({"weight": -1}, ["weight"]),
         ({"weight": 1e300}, ["weight"]),
         ({"name": "x" * 201}, ["name"]),
