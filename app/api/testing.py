@@ -5,8 +5,6 @@ verdict: no input, no output, no time, and nothing from which one of them follow
 """
 
 import json
-from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 from typing import Self
 
@@ -21,8 +19,8 @@ from app.api.output import read
 from app.api.scalars import Json
 from app.domain.access import Caller
 from app.domain.execution import Execution, Outcome, Status
-from app.domain.results import CaseDetails, CaseRun, Group, told
-from app.domain.testing import Call, Verdict
+from app.domain.results import CaseDetails, CaseRun, told
+from app.domain.testing import Call
 
 _DETAILS = {
     *("stdin", "args", "files", "limits", "call", "expectedStdout", "comparison"),
@@ -187,66 +185,6 @@ class TestResult:
         return (details.difference or None) if details else None
 
 
-@strawberry.type(description="The tests of an execution together.")
-class TestSummary:
-    groups: strawberry.Private[tuple[Group, ...]]
-    record: strawberry.Private[Execution]
-
-    @classmethod
-    def of(cls, record: Execution, groups: tuple[Group, ...], caller: Caller) -> Self:
-        """Translate; a candidate does not learn when hidden ones end."""
-        if not caller.sees_hidden:
-            groups = tuple(_told(each, record.status) for each in groups)
-        return cls(groups=groups, record=record)
-
-    @strawberry.field(description="How many there are.")
-    def total(self) -> int:
-        return _count(self.groups)
-
-    @strawberry.field(description="How many have not ended, as far as you may know.")
-    def pending(self) -> int:
-        return _count(each for each in self.groups if each.verdict is None)
-
-    @strawberry.field(description="How many were passed.")
-    def passed(self) -> int:
-        return _count(self._with(Verdict.PASSED))
-
-    @strawberry.field(description="How many were failed.")
-    def failed(self) -> int:
-        return _count(self._with(Verdict.FAILED))
-
-    @strawberry.field(description="In how many the program did not end well.")
-    def errors(self) -> int:
-        return _count(self._with(Verdict.ERROR))
-
-    @strawberry.field(description="How many were not run.")
-    def skipped(self) -> int:
-        return _count(self._with(Verdict.SKIPPED))
-
-    @strawberry.field(description="The weights of all of them together.")
-    def weight(self) -> float:
-        return _weight(self.groups)
-
-    @strawberry.field(description="The weights of those that were passed.")
-    def passed_weight(self) -> float:
-        return _weight(self._with(Verdict.PASSED))
-
-    @strawberry.field(
-        description="The one that took longest by the clock, of those that are not hidden from you."
-    )
-    async def slowest(self, info: Info) -> TestResult | None:
-        results = await results_of(info, self.record)
-        measured = [
-            (each.outcome.usage.wall_time, each)
-            for each in results
-            if each.outcome and each.outcome.usage
-        ]
-        return max(measured, key=lambda pair: pair[0])[1] if measured else None
-
-    def _with(self, verdict: Verdict) -> list[Group]:
-        return [each for each in self.groups if each.verdict is verdict]
-
-
 async def results_of(info: Info, record: Execution) -> list[TestResult]:
     """Return the tests of an execution.
 
@@ -292,15 +230,3 @@ def _asks_for_details(info: Info) -> bool:
         seen.add(getattr(selection, "name", ""))
         waiting += selection.selections
     return not seen.isdisjoint(_DETAILS)
-
-
-def _told(group: Group, status: Status) -> Group:
-    return replace(group, verdict=told(group.verdict, status)) if group.is_hidden else group
-
-
-def _weight(groups: Iterable[Group]) -> float:
-    return round(sum(each.weight for each in groups), 9)  # ten tenths are one
-
-
-def _count(groups: Iterable[Group]) -> int:
-    return sum(each.count for each in groups)

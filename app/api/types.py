@@ -22,7 +22,8 @@ from app.api.ids import encode_id
 from app.api.languages import Language
 from app.api.output import MaxBytes, OutputStream, enough, read
 from app.api.scalars import Json
-from app.api.testing import TestResult, TestSummary, results_of
+from app.api.summary import TestSummary
+from app.api.testing import TestResult, results_of
 from app.domain import execution as domain
 
 
