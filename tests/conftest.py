@@ -37,6 +37,8 @@ UNMEASURED = (
     "browser/",
     "clients/",
     "api/test_attacks",
+    "api/test_hidden",
+    "api/test_waiting",
     "api/test_fuzz",
     "api/test_generated",
     "api/test_documents",

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from functools import cache
 from typing import Any
 
 import anyio
@@ -86,7 +87,8 @@ def selection(type: GraphQLNamedType, name: str, field: GraphQLField, depth: int
     return f"{name}_of_{type.name}: {name} {{ {everything(inner, depth - 1)} }}"
 
 
-def all_of(name: str, depth: int = 3) -> str:
+@cache
+def all_of(name: str, depth: int = 2) -> str:
     kind = schema._schema.get_type(name)
     assert kind
     return everything(kind, depth)
@@ -110,7 +112,7 @@ async def read_all(api: Api, id: str) -> list[str]:
     this = f'id: "{id}"'
     documents = [
         f"{{ execution({this}) {{ {all_of('Execution')} }} }}",
-        f"{{ executions {{ {all_of('ExecutionConnection', 4)} }} }}",
+        f"{{ executions {{ {all_of('ExecutionConnection', 3)} }} }}",
         f"{{ executionStats {{ {all_of('ExecutionStats')} }} }}",
         f"{{ viewer {{ {all_of('Viewer')} }} limits {{ {all_of('ServiceLimits')} }} }}",
         mutation("cancelExecution", this, "CancelExecutionPayload"),
@@ -134,14 +136,9 @@ async def test_nothing_of_a_hidden_test_is_anywhere(api: Api, test: Json) -> Non
     shown = {"stdin": "shown", "expectedStdout": "shown too"}
     execution = await submit(api, GOSSIP, [shown, test | {"hidden": True, "name": "secret"}])
     id = execution["id"]
-    for answer in await read_all(candidate(api), id):
-        assert HIDDEN not in answer
     seen = "".join(await read_all(candidate(api), id))
-    for word in (
-        "shown too",
-        '"verdict":"ERROR"'.replace("verdict", "TestResult_verdict"),
-        "secret",
-    ):
+    assert HIDDEN not in seen
+    for word in ("shown too", '"TestResult_verdict":"ERROR"', "secret"):
         assert word in seen
     for caller in (interviewer(api), service(api)):
         assert HIDDEN in (await caller.post(LOOK + TESTED, {"id": id})).text
@@ -152,8 +149,7 @@ async def test_nothing_of_a_hidden_call_is_anywhere(api: Api, expected: str | No
     test = {"call": {"arguments": [HIDDEN]}, "expectedValue": expected, "hidden": True}
     source = CALL if expected else f"{CALL.replace('return given', 'raise ValueError(given)')}"
     id = (await submit(api, source, [test]))["id"]
-    for answer in await read_all(candidate(api), id):
-        assert HIDDEN not in answer
+    assert HIDDEN not in "".join(await read_all(candidate(api), id))
     assert HIDDEN in (await interviewer(api).post(LOOK + TESTED, {"id": id})).text
 
 
