@@ -1,6 +1,7 @@
 """Calls of Modal's client: each has an end, and none is taken for a cancellation of ours."""
 
 import asyncio
+import gc
 from typing import Any
 
 import anyio
@@ -33,6 +34,26 @@ async def test_who_asked_may_leave_and_the_call_goes_too() -> None:
         await within(10, answer)
     assert scope.cancelled_caught
     assert answer.cancelled()
+
+
+async def test_an_error_in_answer_to_a_cancellation_is_nobodys_matter() -> None:
+    async def stubborn() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise OSError("stdin is closed") from None
+
+    loop, unheard = asyncio.get_running_loop(), list[Any]()
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _, context: unheard.append(context))
+    try:
+        with anyio.move_on_after(0.01) as scope:
+            await within(10, stubborn())
+        gc.collect()
+    finally:
+        loop.set_exception_handler(before)
+    assert scope.cancelled_caught
+    assert unheard == []
 
 
 class Closing:

@@ -24,7 +24,7 @@ async def within(seconds: float, awaited: Awaitable[T]) -> T:
         ConnectionError: the client has cancelled it by itself. Taken for a cancellation of ours,
             that would end whoever asked, and every task beside it.
     """
-    call = asyncio.ensure_future(asyncio.wait_for(awaited, seconds))
+    call = asyncio.ensure_future(_bounded(seconds, awaited))
     try:
         return await asyncio.shield(call)
     except asyncio.CancelledError as error:
@@ -32,6 +32,13 @@ async def within(seconds: float, awaited: Awaitable[T]) -> T:
             raise ConnectionError("the client gave up") from error
         await let_go(call)
         raise
+
+
+async def _bounded(seconds: float, awaited: Awaitable[T]) -> T:
+    # Not `wait_for`, which makes a task of its own: in Python 3.11 nobody hears of an error with
+    # which that answers its cancellation, and the loop complains.
+    async with asyncio.timeout(seconds):
+        return await awaited
 
 
 async def let_go(call: "asyncio.Task[T]") -> None:
