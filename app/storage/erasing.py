@@ -12,26 +12,35 @@ from itertools import accumulate, takewhile
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, bindparam, delete, exists, func, select
+from sqlalchemy import Connection, Integer, Select, bindparam, delete, exists, func, select
 
 from app.domain.execution import UNFINISHED
 from app.domain.history import Filter
+from app.domain.limits import KIB
 from app.storage.feed import ERASED
 from app.storage.mapping import plain
 from app.storage.reads import match
-from app.storage.rows import EXECUTIONS, OUTPUT
+from app.storage.rows import ARTIFACTS, EXECUTIONS, OUTPUT
 from app.storage.writes import Note
 
 MOST_EXECUTIONS = 100  # in one transaction; a few milliseconds
-MOST_PIECES = 128  # of output in one transaction, but for a single execution that has more; 8 MiB
+MOST_PIECES = 128  # in one transaction, but for a single execution that has more; 8 MiB of output
+_PIECE = 64 * KIB  # of artifacts: as large as a piece of output can be
 
 _HAS_ENDED = EXECUTIONS.c.status.not_in([status.value for status in UNFINISHED])
-_PIECES = (
+_OUTPUTS = (
     select(func.count())
     .where(OUTPUT.c.execution_id == EXECUTIONS.c.id)
     .correlate(EXECUTIONS)
     .scalar_subquery()
 )
+_ARTIFACTS = (
+    select(func.coalesce(func.sum(1 + func.length(ARTIFACTS.c.data, type_=Integer) // _PIECE), 0))
+    .where(ARTIFACTS.c.execution_id == EXECUTIONS.c.id)
+    .correlate(EXECUTIONS)
+    .scalar_subquery()
+)
+_PIECES = _OUTPUTS + EXECUTIONS.c.tests + _ARTIFACTS
 _ERASE = delete(EXECUTIONS).where(EXECUTIONS.c.id.in_(bindparam("ids", expanding=True)))
 
 

@@ -1,6 +1,7 @@
 """What is erased is gone: from the tables, and on SQLite from the files."""
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 from anyio import to_thread
 from sqlalchemy import Connection, func, select
 
-from app.domain.execution import Program, Status
+from app.domain.execution import File, Program, Status
 from app.domain.history import Filter
+from app.domain.limits import DEFAULT_LIMITS, KIB
+from app.domain.testing import Case, Suite
 from app.storage import erasing
 from app.storage.engine import Database
 from app.storage.erasing import Chosen, first_id
@@ -163,6 +166,24 @@ async def test_much_output_makes_a_transaction_shorter(
         await store.finish(hold(id), SUCCESS, at=NOW, last=LastWords(entries=log))
     counts = [(await store.erase(EVERYTHING)).count for _ in range(4)]
     assert counts == [2, 1, 1, 0]
+
+
+async def test_many_tests_and_large_artifacts_make_a_transaction_shorter(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasing, "MOST_PIECES", 5)
+    case = Case(name="", limits=DEFAULT_LIMITS)
+    for tests in (3, 2, 1, 9):
+        one = execution(tests=tests)
+        program = replace(PROGRAM, suite=Suite(cases=(case,) * tests))
+        await store.insert(Arrival(execution=one, program=program), HOLDER)
+        await store.finish(hold(one.id), SUCCESS, at=NOW)
+    for pieces in (2, 3, 4, 1):
+        id, large = await begun(store), bytes((pieces - 1) * 64 * KIB)
+        files = (File(path="out/x", data=large),)
+        await store.finish(hold(id), SUCCESS, at=NOW, last=LastWords(artifacts=files))
+    counts = [(await store.erase(EVERYTHING)).count for _ in range(6)]
+    assert counts == [2, 1, 1, 2, 2, 0]
 
 
 async def test_the_number_of_statements_does_not_grow_with_what_is_erased(

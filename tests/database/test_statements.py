@@ -11,13 +11,13 @@ import pytest
 from sqlalchemy import Connection, Engine, insert, text
 from uuid6 import uuid7
 
-from app.domain.execution import Kind, Status
+from app.domain.execution import File, Kind, Status
 from app.domain.history import Filter, Order, Window
 from app.domain.limits import DEFAULT_LIMITS
 from app.domain.testing import Case, Suite, Verdict
 from app.storage import testing
 from app.storage.engine import Database
-from app.storage.mapping import execution_values, log_values, outcome_values
+from app.storage.mapping import artifact_values, execution_values, log_values, outcome_values
 from app.storage.rows import ARTIFACTS, EXECUTIONS, OUTPUT
 from app.storage.store import Arrival, Bounds, LastWords, Store, Wish
 
@@ -158,7 +158,7 @@ async def test_a_list_never_names_what_is_big(store: Store, statements: Statemen
 @pytest.fixture
 async def full(store: Store, database: Database) -> Store:
     """Fill the history: ten owners, few executions in each session and label, two pieces each."""
-    rows, pieces = [], []
+    rows, pieces, artifacts = [], [], []
     done = outcome_values(SUCCESS, NOW)
     unfinished = dict.fromkeys(done) | {"status": "RUNNING", "lease_holder": HOLDER}
     waiting = dict.fromkeys(done) | {"status": "QUEUED", "turn_at": NOW}
@@ -172,10 +172,12 @@ async def full(store: Store, database: Database) -> Store:
         row = execution_values(one, replace(PROGRAM, source="#" * 1000))
         rows.append(row | {0: unfinished, 1: waiting}.get(number % 500, done))
         pieces += log_values(one.id, [entry(1), entry(2)])
+        artifacts += artifact_values(one.id, [File(path="out/x", data=bytes(100))])
 
     def fill(connection: Connection) -> None:
         connection.execute(insert(EXECUTIONS), rows)
         connection.execute(insert(OUTPUT), pieces)
+        connection.execute(insert(ARTIFACTS), artifacts)
         connection.execute(text("ANALYZE"))
 
     await database.write(fill)
