@@ -12,8 +12,7 @@ from app.domain.errors import InvalidInput, Problem, Rejected
 from app.domain.execution import File
 from app.domain.limits import Limits
 from app.domain.paths import BadPath, normalized
-
-_MOST_PROBLEMS = 20  # with files that are told at once
+from app.executions.rules import MOST_PROBLEMS
 
 
 @strawberry.input(description="Limits for one run; what is left out or null has its default.")
@@ -89,7 +88,7 @@ def files_of(inputs: Sequence[FileInput] | None) -> tuple[File, ...]:
         except Rejected as rejected:
             problems += within(rejected, "files", str(position))
     if problems:
-        raise Rejected(*problems[:_MOST_PROBLEMS])
+        raise Rejected(*problems[:MOST_PROBLEMS])
     return tuple(files)
 
 

@@ -11,8 +11,7 @@ from app.domain import comparison as domain
 from app.domain.errors import Problem, Rejected
 from app.domain.limits import Limits
 from app.domain.testing import Call, Case, Suite
-
-_MOST_PROBLEMS = 20  # that are told at once
+from app.executions.rules import MOST_PROBLEMS
 
 
 @strawberry.input(description="A call of a function that the program defines.")
@@ -167,5 +166,5 @@ def suite_of(inputs: list[TestInput] | None, limits: Limits, *, stops: bool) -> 
         except Rejected as rejected:
             problems += within(rejected, "tests", str(position))
     if problems:
-        raise Rejected(*problems[:_MOST_PROBLEMS])
+        raise Rejected(*problems[:MOST_PROBLEMS])
     return Suite(cases=tuple(cases), stops_on_failure=stops) if cases else None

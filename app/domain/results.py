@@ -42,8 +42,6 @@ class CaseRun:
     outcome: Outcome | None
     """None: it has not ended, or was not run."""
     ended_at: datetime | None
-    rank: int | None
-    """1 for the test that ended first, and so on; None: it has not ended, or was not run."""
 
 
 def told(verdict: Verdict | None, status: Status) -> Verdict | None:

@@ -18,6 +18,7 @@ from app.domain.limits import (
     describe_size,
 )
 
+MOST_PROBLEMS = 20  # of files or of tests that are told at once
 _SOURCE_ROOM = 64 * KIB  # of scratch disk beside the source: the file system's own bookkeeping
 _LEAST_MEMORY = 4 * MIB  # the sandbox itself needs less than 1 MiB, a small interpreter 3
 

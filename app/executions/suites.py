@@ -13,9 +13,8 @@ from app.domain.language import Language
 from app.domain.limits import MIB, describe_size
 from app.domain.testing import Call, Case, Suite
 from app.executions.files import file_problems
-from app.executions.rules import Rules, is_deeper, is_encodable, text_problems
+from app.executions.rules import MOST_PROBLEMS, Rules, is_deeper, is_encodable, text_problems
 
-_MOST_PROBLEMS = 20  # that are told at once
 _DEEPEST = 100  # of arguments; interpreters read a few hundred
 _HEAVIEST = 1e6
 _LONGEST_JSON = MIB  # many small values take fifty times their text in memory
@@ -41,7 +40,7 @@ def suite_problems(rules: Rules, language: Language, submission: Submission) -> 
         for position, case in enumerate(suite.cases)
         for problem in _case_problems(rules, language, submission, case)
     )
-    yield from islice(found, _MOST_PROBLEMS)
+    yield from islice(found, MOST_PROBLEMS)
 
 
 def _case_problems(

@@ -65,7 +65,6 @@ _RUN = select(
     _T.is_hidden,
     _T.weight,
     _T.verdict,
-    _T.rank,
     _T.ended_at,
     _T.status,
     _T.outcome,
@@ -262,7 +261,6 @@ def _run(row: AnyRow) -> CaseRun:
         verdict=None if row.verdict is None else Verdict(row.verdict),
         outcome=None if row.status is None else outcome_of(Status(row.status), row.outcome),
         ended_at=row.ended_at,
-        rank=row.rank,
     )
 
 

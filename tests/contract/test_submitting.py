@@ -139,7 +139,6 @@ def judged(position: int, verdict: Verdict) -> CaseRun:
         verdict=verdict,
         outcome=Outcome(status=Status.SUCCEEDED),
         ended_at=datetime.now(UTC),
-        rank=position,
     )
 
 
