@@ -162,8 +162,8 @@ async def _fill(executions: ExecutionService) -> Execution:
         program=Program(language="PYTHON", source="print(42)"),
         limits=executions.rules.defaults,
     )
-    ended = [await executions.wait(await executions.submit(submission), 10) for _ in range(ROWS)]
-    return ended[-1]
+    waited = [await executions.wait(await executions.submit(submission), 10) for _ in range(ROWS)]
+    return waited[-1].execution
 
 
 async def main(kind: str) -> None:

@@ -108,10 +108,11 @@ def _read(info: Info, input: ExecuteCodeInput) -> tuple[float, Submission]:
 
 async def _answer(info: Info, accepted: Record, wait: float) -> ExecuteCodePayload:
     executions = info.context.executions
-    found = await executions.wait(accepted, wait)
-    busy = executions.busy(found)
+    waited = await executions.wait(accepted, wait)
+    info.context.know(accepted.id, waited.transcript)
+    busy = executions.busy(waited.execution)
     errors = user_errors(Rejected(busy)) if busy else []
-    return ExecuteCodePayload(execution=Execution.of(found), errors=errors)
+    return ExecuteCodePayload(execution=Execution.of(waited.execution), errors=errors)
 
 
 def _refusal(rejected: Rejected, names: Mapping[str, str]) -> ExecuteCodePayload:

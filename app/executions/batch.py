@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 
 import anyio
 
-from app.domain.execution import Output, Stream
+from app.domain.execution import Output, Stream, Transcript
 from app.storage.store import LogEntry
 
 FLUSH_AFTER = 0.02  # s between writes; below what an eye sees, above the cost of a commit
 FIRST_FLUSH_AFTER = 0.005  # s; what a program needs to end that writes once, at its end
+MOST_KEPT = 64 * 1024  # bytes of all output, for whoever asks as soon as it has ended
 FLUSH_SIZE = 64 * 1024  # bytes; what a pipe holds, and the most in an entry
 
 
@@ -23,20 +24,29 @@ class Batch:
     """
 
     def __init__(
-        self, write: Callable[[Sequence[LogEntry]], Awaitable[None]], *, first: int = 1
+        self,
+        write: Callable[[Sequence[LogEntry]], Awaitable[None]],
+        *,
+        is_followed: Callable[[], bool] = lambda: True,
+        first: int = 1,
     ) -> None:
-        self._write = write
+        self._write, self._is_followed = write, is_followed
         self._pending: list[tuple[datetime, Output]] = []
         self._unsure: tuple[LogEntry, ...] = ()
         self._size = 0
         self._begun: dict[Stream, bytes] = dict.fromkeys(Stream, b"")
         self._next = first
+        # Of what another process has begun, we do not know the beginning.
+        self._all: dict[Stream, bytearray] | None = (
+            {stream: bytearray() for stream in Stream} if first == 1 else None
+        )
         self._arrived = anyio.Event()
         self._turn = anyio.Lock()
 
     async def emit(self, output: Output) -> None:
         """Take a piece; when much is pending, write first: that slows the program down."""
         self._add(output)
+        self._remember(output)
         self._arrived.set()
         if self._size >= FLUSH_SIZE:
             await self.flush()
@@ -44,14 +54,13 @@ class Batch:
     async def flush_regularly(self) -> None:
         """Write what is pending a moment after it arrived, until cancelled.
 
-        What comes after a silence is written almost at once: somebody may be waiting for it.
+        What comes after a silence is written almost at once, if somebody may be waiting for it.
         """
         last = -FLUSH_AFTER
         while True:
             await self._arrived.wait()
-            await anyio.sleep_until(
-                max(last + FLUSH_AFTER, anyio.current_time() + FIRST_FLUSH_AFTER)
-            )
+            least = FIRST_FLUSH_AFTER if self._is_followed() else FLUSH_AFTER
+            await anyio.sleep_until(max(last + FLUSH_AFTER, anyio.current_time() + least))
             self._arrived = anyio.Event()
             await self.flush()
             last = anyio.current_time()
@@ -71,6 +80,20 @@ class Batch:
                 self._begun[stream] = b""
                 self._append(Output(stream=stream, data=begun))
         return self._take()
+
+    def transcript(self) -> Transcript | None:
+        """Return everything that came, or None when that was too much to keep."""
+        if self._all is None:
+            return None
+        return Transcript(
+            stdout=bytes(self._all[Stream.STDOUT]), stderr=bytes(self._all[Stream.STDERR])
+        )
+
+    def _remember(self, output: Output) -> None:
+        if self._all is not None:
+            self._all[output.stream] += output.data
+            if sum(map(len, self._all.values())) > MOST_KEPT:
+                self._all = None
 
     def _take(self) -> tuple[LogEntry, ...]:
         pending, self._pending, self._size = self._pending, [], 0

@@ -7,7 +7,7 @@ it waits for that too.
 """
 
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -60,11 +60,20 @@ async def follow(pages: Pages, key: Key, after: int) -> AsyncGenerator[Event, No
 
 
 async def until_ended(
-    store: Store, execution: Execution, seconds: float, closed: anyio.Event
+    store: Store,
+    execution: Execution,
+    seconds: float,
+    *,
+    is_here: Callable[[], bool],
+    closed: anyio.Event,
 ) -> Execution:
-    """Wait for the end of an execution that runs elsewhere, but not longer than so."""
+    """Wait for the end of an execution that runs elsewhere, but not longer than so.
+
+    Returns:
+        The execution as it is then; or as it was known, as soon as this process looks after it.
+    """
     with anyio.move_on_after(seconds), store.feed.bell(events_of(execution.id)) as bell:
-        while not (execution.status.is_final or closed.is_set()):
+        while not (execution.status.is_final or is_here() or closed.is_set()):
             try:
                 found = await store.executions(execution.owner, [execution.id])
             except StorageError:

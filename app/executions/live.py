@@ -12,7 +12,7 @@ import anyio
 from structlog.contextvars import bound_contextvars
 
 from app.domain.errors import NoSandbox
-from app.domain.execution import Exit, File, KillReason, Outcome, Output, Status
+from app.domain.execution import Exit, File, KillReason, Outcome, Output, Status, Transcript
 from app.domain.language import Language
 from app.domain.ports import Executor, Placement
 from app.domain.results import CaseResult
@@ -25,7 +25,7 @@ from app.executions.keyboard import Keyboard
 from app.executions.run import ARTIFACTS, Input, Prepared, Workplace, prepare, run_prepared
 from app.executions.testing import Examination, SpareSlots
 from app.storage.errors import StorageError
-from app.storage.feed import cancels_of
+from app.storage.feed import cancels_of, events_of
 from app.storage.store import Adopted, Hold, LastWords, LogEntry, Store, Work
 
 log = logging.getLogger(__name__)
@@ -90,9 +90,15 @@ class Live:
         self.hold = Hold(id=self.id, holder=means.holder, attempt=work.execution.attempt)
         self.done = anyio.Event()
         """Set when its end is stored and no process of it is left."""
+        self.transcript: Transcript | None = None
+        """All that it has written, once that is stored; None where it is much."""
         self._program, self._language, self._means = work.program, language, means
         self._slots, self._adopted = slots, adopted
-        self._batch = Batch(self._write, first=adopted.next_seq if adopted else 1)
+        self._batch = Batch(
+            self._write,
+            is_followed=partial(means.store.feed.may_be_heard, events_of(self.id)),
+            first=adopted.next_seq if adopted else 1,
+        )
         self._scope = anyio.CancelScope()
         self._has_written = False
         self._end_by: KillReason | None = None
@@ -323,6 +329,7 @@ class Live:
         try:
             last = LastWords(entries=entries, artifacts=self._artifacts, verdict=self._verdict)
             is_ours = await store.finish(self.hold, outcome, at=at, last=last)
+            self.transcript = self._batch.transcript()
         except StorageError:
             raise
         except Exception:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -10,14 +11,14 @@ import anyio.to_thread
 
 from app.domain.errors import InputRefused, Rejected, ServerBusy
 from app.domain.events import Event
-from app.domain.execution import Execution, Submission
+from app.domain.execution import Execution, Submission, Transcript
 from app.domain.language import Language
 from app.domain.ports import Executor
 from app.executions.admission import Admission, Noting
 from app.executions.compiling import Workshop
 from app.executions.follow import follow, follow_session, until_ended
 from app.executions.holder import own_name
-from app.executions.live import CANCELLED, NO_SANDBOX, Means
+from app.executions.live import CANCELLED, NO_SANDBOX, Live, Means
 from app.executions.pages import Key, Pages
 from app.executions.recovery import House
 from app.executions.rules import Rules
@@ -27,6 +28,15 @@ from app.storage.store import Bounds, Store
 
 _CANCEL_PATIENCE = 30.0  # s; a killed program is gone in milliseconds, its end stored soon after
 _SANDBOX_PAUSE = 5.0  # s; whoever had to wait for a sandbox in vain has waited longer already
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waited:
+    """An execution as it is after a wait."""
+
+    execution: Execution
+    transcript: Transcript | None = None
+    """All that it has written, where that is known without a look into the database."""
 
 
 class ExecutionService:
@@ -82,14 +92,22 @@ class ExecutionService:
         """
         return await self._admission.many(submissions, noting)
 
-    async def wait(self, execution: Execution, seconds: float) -> Execution:
-        """Wait until the execution has ended, but not longer; return it as it is then."""
-        live = self._runner and self._runner.find(execution.id)
-        if not live:
-            return await until_ended(self._store, execution, seconds, self._closed)
-        with anyio.move_on_after(seconds):
+    async def wait(self, execution: Execution, seconds: float) -> Waited:
+        """Wait until the execution has ended, but not longer."""
+        until = anyio.current_time() + seconds
+        if not (live := self._find(execution.id)):
+            execution = await until_ended(
+                self._store,
+                execution,
+                seconds,
+                is_here=lambda: self._find(execution.id) is not None,
+                closed=self._closed,
+            )
+            if not (live := self._find(execution.id)):
+                return Waited(execution=execution)
+        with anyio.move_on_after(until - anyio.current_time()):
             await live.done.wait()
-        return live.execution
+        return Waited(execution=live.execution, transcript=live.transcript)
 
     def busy(self, execution: Execution) -> ServerBusy | None:
         """Say when to try again what has ended for want of a sandbox."""
@@ -107,14 +125,14 @@ class ExecutionService:
 
         One that has ended already is returned as it is; an unknown one gives None.
         """
-        live = self._runner and self._runner.find(id)
+        live = self._find(id)
         if live and live.execution.owner == owner:
             live.cancel()
-            return await self.wait(live.execution, _CANCEL_PATIENCE)
+            return (await self.wait(live.execution, _CANCEL_PATIENCE)).execution
         found = await self._store.cancel(owner, id, CANCELLED, at=(now := datetime.now(UTC)))
         if found and found.finished_at == now:  # it waited, so nobody else sees its end
             self.figures.ended(found)
-        return found and await self.wait(found, _CANCEL_PATIENCE)
+        return found and (await self.wait(found, _CANCEL_PATIENCE)).execution
 
     def follow(
         self, owner: str, id: UUID, after: int = 0, *, sees_hidden: bool = True
@@ -164,6 +182,10 @@ class ExecutionService:
         # Who waits for what runs elsewhere is told how it is.
         self._closed.set()
         self._store.feed.ring_all()
+
+    def _find(self, id: UUID) -> Live | None:
+        """Return an execution that this process looks after."""
+        return self._runner.find(id) if self._runner else None
 
     def stop_all(self) -> None:
         """Stop every program now; `close` sees to their ends."""

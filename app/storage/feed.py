@@ -110,6 +110,10 @@ class Feed:
             if not self._bells[topic]:
                 del self._bells[topic]
 
+    def may_be_heard(self, topic: str) -> bool:
+        """Whether somebody may have a bell for a topic."""
+        return topic in self._bells
+
     def ring(self, notes: Iterable[str]) -> None:
         """Ring the bells of each topic that is noted."""
         for note in notes:
@@ -151,6 +155,11 @@ class PostgresFeed(Feed):
     def is_connected(self) -> bool:
         """Whether changes are heard of at once."""
         return self._is_connected
+
+    def may_be_heard(self, topic: str) -> bool:
+        """Whether somebody may have a bell for a topic: of other processes nobody knows."""
+        del topic
+        return True
 
     def announce(self, connection: Connection, notes: Iterable[str]) -> None:
         """Tell every process, when the transaction is committed."""

@@ -302,9 +302,12 @@ async def test_what_is_selected_costs_one_statement_for_the_whole_page(
 
 async def test_a_run_is_answered_from_memory(api: Api, statements: Statements) -> None:
     statements.clear()
-    await api.ask(
-        'mutation { executeCode(input: { language: PYTHON, source: "" }) { execution { status } } }'
+    fields = "status stdout stderr(maxBytes: 1) stdoutStream { base64 }"
+    answer = await api.ask(
+        'mutation { executeCode(input: { language: PYTHON, source: "" }) '
+        f"{{ execution {{ {fields} }} }} }}"
     )
+    assert answer["executeCode"]["execution"]["stdout"] == "run 1\n"
     assert [" ".join(statement.split()[:2]) for statement in statements] == [
         "INSERT INTO",
         "UPDATE executions",
@@ -334,7 +337,7 @@ async def test_other_owners_executions_do_not_exist(database: Path) -> None:
         stats = await api.ask("{ executionStats { totalCount byStatus { count } } }")
         assert stats == {"executionStats": {"totalCount": 0, "byStatus": []}}
         gate.ends.set()
-        ended = await services.executions.wait(execution, 10)
+        ended = (await services.executions.wait(execution, 10)).execution
         assert ended.status == "SUCCEEDED"
         assert await api.find(id) is None
 

@@ -167,6 +167,29 @@ async def test_each_field_cuts_for_itself(api: Api) -> None:
     assert await api.ask(query % f"{fields} stdout", id=id) == {"execution": whole}
 
 
+WRITTEN = "id stdout stderr a: stdout(maxBytes: 3) stdoutStream { base64 byteSize isLossy }"
+RUN = "mutation($input: ExecuteCodeInput!) { executeCode(input: $input) { execution { %s } } }"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "print('éé')",
+        "import os; os.write(2, b'\\xff'); os.write(1, 'é'.encode()[:1]); os.write(1, b'a')",
+        "import os, time\nfor _ in range(9): os.write(1, b'a'); os.write(2, b'c'); time.sleep(.01)",
+        "import os; os.write(1, b'x' * 65536)",
+        "import os; os.write(1, b'x' * 65536); os.write(2, b'y')",
+        "pass",
+    ],
+    ids=["text", "no text", "slow", "much", "too much to remember", "nothing"],
+)
+async def test_an_answer_has_what_the_history_has(api: Api, source: str) -> None:
+    given = {"language": "PYTHON", "source": source}
+    answer = (await api.ask(RUN % WRITTEN, input=given))["executeCode"]["execution"]
+    query = f"query($id: ID!) {{ execution(id: $id) {{ {WRITTEN} }} }}"
+    assert await api.ask(query, id=answer["id"]) == {"execution": answer}
+
+
 async def test_output_cannot_be_cut_before_its_start(api: Api) -> None:
     id = (await api.run("print(1)"))["id"]
     error = await api.fail("query($id: ID!) { execution(id: $id) { stdout(maxBytes: -1) } }", id=id)

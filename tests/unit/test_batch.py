@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import anyio
 import pytest
 
-from app.domain.execution import Output, Stream
-from app.executions.batch import FLUSH_SIZE, Batch
+from app.domain.execution import Output, Stream, Transcript
+from app.executions.batch import FLUSH_SIZE, MOST_KEPT, Batch
 from app.storage.store import LogEntry
 
 
@@ -98,6 +98,47 @@ async def test_output_is_written_a_moment_after_it_came() -> None:
         with anyio.fail_after(5):
             await written.wait()
         tasks.cancel_scope.cancel()
+
+
+async def test_what_nobody_follows_may_wait_a_little_longer() -> None:
+    order: list[str] = []
+    both = anyio.Event()
+
+    def batch(name: str, *, is_followed: bool) -> Batch:
+        async def write(entries: Sequence[LogEntry]) -> None:
+            order.append(name)
+            if len(order) == 2:
+                both.set()
+
+        return Batch(write, is_followed=lambda: is_followed)
+
+    batches = [batch("alone", is_followed=False), batch("followed", is_followed=True)]
+    async with anyio.create_task_group() as tasks:
+        for each in batches:
+            tasks.start_soon(each.flush_regularly)
+            await each.emit(out(b"a"))
+        with anyio.fail_after(5):
+            await both.wait()
+        tasks.cancel_scope.cancel()
+    assert order == ["followed", "alone"]
+
+
+async def test_all_that_came_is_remembered_unless_it_is_much_or_began_elsewhere() -> None:
+    batch = Batch(Log().write)
+    assert batch.transcript() == Transcript()
+    for piece in (out(b"a\xff"), err(b"b"), out("é".encode()[:1])):
+        await batch.emit(piece)
+    await batch.flush()
+    await batch.emit(out(b"c"))
+    said = Transcript(stdout=b"a\xff\xc3c", stderr=b"b")
+    assert batch.transcript() == said
+    batch.take()
+    assert batch.transcript() == said
+    await batch.emit(err(b"x" * (MOST_KEPT - 5)))
+    assert batch.transcript() is not None
+    await batch.emit(out(b"x"))
+    assert batch.transcript() is None
+    assert Batch(Log().write, first=2).transcript() is None
 
 
 async def test_a_write_that_has_begun_ends_before_the_cancellation_is_seen() -> None:

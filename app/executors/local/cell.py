@@ -51,6 +51,8 @@ class Cell:
         Raises:
             ExecutorError: the kernel did not end them in time.
         """
+        if not self.is_alive():
+            return
         try:
             with anyio.fail_after(_END_TIMEOUT):
                 await anyio.wait_readable(self.init)

@@ -151,7 +151,7 @@ class LocalExecutor:
                 slot = await opened.enter_async_context(cells.slot(limits))
                 if slot:
                     spare = Spare(cells.recipe, partial(self._open, toolchain, limits))
-                    run = Run(slot.cell, limits, slot.meter)
+                    run = Run(slot.cell, limits, slot.meter, cells.begun)
                     yield LocalSandbox(run, toolchain, spare)
                     return
             cell, meter = await opened.enter_async_context(self._open(toolchain, limits))

@@ -4,7 +4,7 @@ import contextlib
 import math
 import os
 import resource
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 
@@ -62,6 +62,8 @@ class Run:
     cell: Cell
     limits: Limits
     meter: Meter
+    begun: Callable[[], None] = lambda: None
+    """Called when the program has started."""
     _kill_reason: KillReason | None = None
     _truncated: set[Stream] = field(default_factory=set)
     _began: float = 0.0
@@ -117,6 +119,7 @@ class Run:
         if record.kind is not Kind.STARTED:
             raise ExecutorError(describe(record))
         self._began = anyio.current_time()
+        self.begun()
 
     def _job(self, start: Start) -> Job:
         return Job(

@@ -7,6 +7,9 @@ its cgroup, its pipes, its scratch space and the process that will be the progra
 every wall and blocked. A task of its own owns each slot, from the fork until its last trace is
 removed, so whoever runs a program in one waits for nothing but the end of its processes.
 
+What a run has used is replaced and cleared away while the next one's program runs, for only then
+has the server nothing else to do; or a moment later, when nobody comes.
+
 A run takes the slot that has waited longest. Without one it waits a moment for the next, for to
 fork is quicker than to start a cold cell; if none comes, or the fork server is broken, the caller
 starts a cold cell instead, so nothing here can fail a run. As many slots are kept ready as were in
@@ -46,6 +49,7 @@ log = logging.getLogger(__name__)
 _CPUS = len(os.sched_getaffinity(0))
 FLOOR, CEILING = 2, 2 + 2 * _CPUS  # slots; no more programs run at one time than there are CPUs
 _PATIENCE = 1.0  # s; a fork takes two milliseconds, a cold cell forty
+_REST = 0.02  # s; an answer is stored and sent before its slot is replaced and cleared away
 _PAUSES = (0.1, 1.0, 10.0, 60.0)  # s between starts that fail one after another
 _FADES = 0.9  # of the demand that is remembered, at each use
 
@@ -82,6 +86,7 @@ class WarmCells:
         self._waiters: deque[_Waiter] = deque()
         self._owned = self._forking = self._in_use = self._failures = 0
         self._demand = 0.0
+        self._lull = anyio.Event()
         self.asked = self.found = self.served = 0
         """How many runs wanted a slot, found one that was ready, and got one in the end."""
         self.latencies: deque[float] = deque(maxlen=200)
@@ -119,7 +124,8 @@ class WarmCells:
                 await slot.cell.wait()
             slot.over.set()
             self._in_use -= 1
-            self._fill()
+            if not self._ready:
+                self._fill()
 
     @property
     def _target(self) -> int:
@@ -177,6 +183,11 @@ class WarmCells:
         else:
             self._ready.append(slot)
 
+    def begun(self) -> None:
+        """Say that a program has begun: while it runs, there is time to clear up."""
+        self._lull.set()
+        self._lull = anyio.Event()
+
     def _fill(self) -> None:
         zygote = self._zygote
         if zygote is None:
@@ -225,6 +236,9 @@ class WarmCells:
                     self.tried.set()
                     self._offer(slot)
                     await slot.over.wait()
+                    with anyio.move_on_after(_REST):
+                        await self._lull.wait()
+                    self._fill()
         except Exception as error:  # noqa: BLE001 - whatever it was, it is one cell's matter
             self._failed(error)
             self._retire(zygote)
