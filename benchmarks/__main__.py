@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.languages import all_languages
-from benchmarks.subjects import Sample, Service, Subject, bare, served
+from benchmarks.subjects import PAUSE, Sample, Service, Subject, bare, served
 
 AT_ONCE = 8
 MEASURED = ("PYTHON", "JAVASCRIPT")  # all of them: `benchmarks.languages`
@@ -30,6 +30,8 @@ console = Console(stderr=True)
 class Figures:
     """Medians over the rounds. Milliseconds and runs per second."""
 
+    rested: float
+    """The p50 of runs that come now and then."""
     p50: float
     p95: float
     per_second: float
@@ -42,6 +44,7 @@ class Comparison:
     language: str
     service: Figures
     bare: Figures
+    rested_ratio: float
     p50_ratio: float
     p95_ratio: float
     per_second_ratio: float
@@ -49,8 +52,9 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """One turn of one subject: alone, and several at once."""
+    """One turn of one subject: now and then, one after another, and several at once."""
 
+    rested: Sample
     alone: Sample
     together: Sample
 
@@ -59,6 +63,7 @@ class Round:
         cuts = statistics.quantiles(self.alone.each, n=20, method="inclusive")
         together = self.together
         return Figures(
+            rested=statistics.median(self.rested.each) * 1000,
             p50=cuts[9] * 1000,
             p95=cuts[18] * 1000,
             per_second=len(together.each) / together.all,
@@ -113,6 +118,7 @@ def _alternate(
 
 def _turn(subject: Subject, runs: int) -> Round:
     return Round(
+        rested=subject.measure(runs=runs, at_once=1, pause=PAUSE),
         alone=subject.measure(runs=runs, at_once=1),
         together=subject.measure(runs=2 * runs, at_once=AT_ONCE),
     )
@@ -124,6 +130,7 @@ def _compare(language: str, turns: "list[tuple[Figures, Figures]]") -> Compariso
         language=language,
         service=_median(services),
         bare=_median(baselines),
+        rested_ratio=statistics.median(ours.rested / theirs.rested for ours, theirs in turns),
         p50_ratio=statistics.median(ours.p50 / theirs.p50 for ours, theirs in turns),
         p95_ratio=statistics.median(ours.p95 / theirs.p95 for ours, theirs in turns),
         per_second_ratio=statistics.median(
@@ -134,6 +141,7 @@ def _compare(language: str, turns: "list[tuple[Figures, Figures]]") -> Compariso
 
 def _median(figures: "tuple[Figures, ...]") -> Figures:
     return Figures(
+        rested=statistics.median(each.rested for each in figures),
         p50=statistics.median(each.p50 for each in figures),
         p95=statistics.median(each.p95 for each in figures),
         per_second=statistics.median(each.per_second for each in figures),
@@ -143,11 +151,15 @@ def _median(figures: "tuple[Figures, ...]") -> Figures:
 def _show(compared: list[Comparison], rows: float) -> None:
     title = f"hello world on {platform.machine()}, Python {sys.version.split()[0]}"
     table = Table(title=title, caption=f"{rows:.2f} rows written per run")
-    for name in ("", "p50", "bare", "ratio", "p95 ratio", f"runs/s at {AT_ONCE}", "bare", "ratio"):
+    latency = ("now and then", "bare", "ratio", "p50", "bare", "ratio", "p95 ratio")
+    for name in ("", *latency, f"runs/s at {AT_ONCE}", "bare", "ratio"):
         table.add_column(name, justify="right")
     for each in compared:
         table.add_row(
             each.language,
+            f"{each.service.rested:.1f} ms",
+            f"{each.bare.rested:.1f} ms",
+            f"{each.rested_ratio:.2f}",
             f"{each.service.p50:.1f} ms",
             f"{each.bare.p50:.1f} ms",
             f"{each.p50_ratio:.2f}",

@@ -5,7 +5,7 @@ namespace stays here. The folders that a cell hides (installed packages) are hid
 by an empty file system over them; otherwise the bare interpreter would be slowed down by
 packages that no cell has to look at, and the baseline would flatter us.
 
-    in   one JSON line: how many starts, and how many at once
+    in   one JSON line: how many starts, how many at once, and the seconds to rest after each
     out  one JSON line: the seconds of each start, and of all together
 """
 
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
 MS_REC, MS_PRIVATE = 16384, 1 << 18
@@ -47,11 +48,13 @@ def write(path: str, text: str) -> None:
         file.write(text)
 
 
-def start(argv: list[str]) -> float:
+def start(argv: list[str], pause: float) -> float:
     """Run a program to its end and return the seconds it took."""
     began = time.perf_counter()
     subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=True)
-    return time.perf_counter() - began
+    seconds = time.perf_counter() - began
+    time.sleep(pause)
+    return seconds
 
 
 def main() -> None:
@@ -62,7 +65,9 @@ def main() -> None:
         asked = json.loads(line)
         began = time.perf_counter()
         with ThreadPoolExecutor(asked["at_once"]) as threads:
-            seconds = list(threads.map(start, [job["argv"]] * asked["starts"]))
+            seconds = list(
+                threads.map(start, repeat(job["argv"], asked["starts"]), repeat(asked["pause"]))
+            )
         answer = {"each": seconds, "all": time.perf_counter() - began}
         print(json.dumps(answer), flush=True)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from threading import Thread
 from typing import Protocol
@@ -29,7 +30,8 @@ mutation Hello($language: LanguageId!, $source: String!) {
   }
 }
 """
-_EXPECTED = "Hello, world!\n"
+EXPECTED = "Hello, world!\n"
+PAUSE = 0.06  # s; by then all that a run leaves to do is done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +45,8 @@ class Sample:
 class Subject(Protocol):
     """Something that says hello."""
 
-    def measure(self, *, runs: int, at_once: int) -> Sample:
-        """Run that often, so many at once."""
+    def measure(self, *, runs: int, at_once: int, pause: float = 0.0) -> Sample:
+        """Run that often, so many at once, and rest for so many seconds after each."""
 
 
 class Bare:
@@ -53,11 +55,12 @@ class Bare:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
-    def measure(self, *, runs: int, at_once: int) -> Sample:
+    def measure(self, *, runs: int, at_once: int, pause: float = 0.0) -> Sample:
         """Ask the process that starts them."""
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(json.dumps({"starts": runs, "at_once": at_once}) + "\n")
+        asked = {"starts": runs, "at_once": at_once, "pause": pause}
+        self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
         return Sample(**json.loads(self._process.stdout.readline()))
 
@@ -124,31 +127,36 @@ class Service:
         self._port, self._language, self._is_new = port, language, is_new
         self._sent = 0
 
-    def measure(self, *, runs: int, at_once: int) -> Sample:
+    def measure(self, *, runs: int, at_once: int, pause: float = 0.0) -> Sample:
         """Send requests over so many connections that are kept open."""
         began = time.perf_counter()
         shares = [len(range(client, runs, at_once)) for client in range(at_once)]
         with ThreadPoolExecutor(at_once) as threads:
-            each = [second for share in threads.map(self._send, shares) for second in share]
+            each = [
+                second
+                for share in threads.map(self._send, shares, repeat(pause))
+                for second in share
+            ]
         return Sample(each=each, all=time.perf_counter() - began)
 
-    def _send(self, runs: int) -> list[float]:
+    def _send(self, runs: int, pause: float) -> list[float]:
         connection = http.client.HTTPConnection("127.0.0.1", self._port)
         try:
-            return [self._run(connection) for _ in range(runs)]
+            return [self._run(connection, pause) for _ in range(runs)]
         finally:
             connection.close()
 
-    def _run(self, connection: http.client.HTTPConnection) -> float:
+    def _run(self, connection: http.client.HTTPConnection, pause: float) -> float:
         began = time.perf_counter()
         headers = {"Content-Type": "application/json"}
         connection.request("POST", "/graphql", self._body(), headers)
         answer = json.load(connection.getresponse())
         seconds = time.perf_counter() - began
         execution = answer["data"]["executeCode"]["execution"]
-        if not execution or execution["stdout"] != _EXPECTED:
+        if not execution or execution["stdout"] != EXPECTED:
             message = f"not the expected answer: {answer}"
             raise RuntimeError(message)
+        time.sleep(pause)
         return seconds
 
     def _body(self) -> str:
