@@ -47,7 +47,7 @@ async def count(folder: Path) -> int:
         await store.close()
 
 
-async def purge(folder: Path, *arguments: str, **settings: object) -> dict[str, Any]:
+async def purge(folder: Path, *arguments: str, **settings: Any) -> dict[str, Any]:
     ended = await anyio.to_thread.run_sync(
         lambda: greenroom("purge", "--json", *arguments, folder=folder, **settings)
     )
