@@ -53,6 +53,7 @@ UNMEASURED = (
     "api/test_generated",
     "api/test_documents",
     "api/test_history",
+    "api/test_many_tests",
     "api/test_environments",
     "api/test_refusals",
     "api/test_runs",
