@@ -66,7 +66,7 @@ async def test_what_nobody_ran_to_its_end_is_counted_as_well(
     await store.insert(Arrival(execution=lost, program=PROGRAM), dead)
     await store.append(hold(lost.id, dead), [entry(1)])
     await store.close()
-    async with open_api(FakeExecutor(Gate()), slots=1) as api:
+    async with open_api(FakeExecutor(Gate()), slots=1, drain=0.01) as api:
         await api.run("", waitMs=0)
         queued = await api.run("", waitMs=0)
         await api.cancel(queued["id"])

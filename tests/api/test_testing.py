@@ -218,18 +218,6 @@ async def test_after_a_failure_the_rest_is_skipped_if_that_is_wanted(api: Api) -
     assert of(execution, "verdict") == ["PASSED", "FAILED", "PASSED", "ERROR"]
 
 
-async def test_five_hundred_tests_in_one_submission(api: Api) -> None:
-    tests: list[Json] = [
-        {"stdin": str(n), "expectedStdout": str(2 * n), "hidden": n > 9} for n in range(500)
-    ]
-    execution = await submit(api, DOUBLE, tests, kind="SUBMIT")
-    if execution["verdict"] is None:
-        execution = await look(api, execution["id"])
-    assert execution["verdict"] == "PASSED"
-    assert execution["testSummary"]["passed"] == 500
-    assert of(execution, "stdout") == [f"{2 * n}\n" for n in range(500)]
-
-
 async def look(api: Api, id: str) -> Json:
     await api.end_of(id)
     execution: Json = (await api.ask(LOOK + TESTED, id=id))["execution"]
@@ -419,22 +407,9 @@ async def test_there_may_be_only_so_many_tests_and_so_much_in_them(open_api: Ope
         assert (error["path"], "at most 10 bytes" in error["message"]) == (["tests"], True)
 
 
-async def test_a_thousand_wrong_tests_are_not_a_thousand_errors(api: Api) -> None:
-    for wrong in ({"weight": -1}, {"stdinBase64": "?"}):
-        assert len(await refused(api, [wrong] * 1000)) == 20
-
-
 async def test_who_types_has_no_tests(api: Api) -> None:
     (error,) = await refused(api, [{}], interactive=True)
     assert error["path"] == ["interactive"]
-
-
-async def test_one_answer_holds_only_so_many_tests(open_api: Open) -> None:
-    async with open_api(FakeExecutor()) as api:
-        for _ in range(3):
-            await submit(api, "", [{}] * 400)
-        error = await api.fail("{ executions { nodes { tests { name } } } }")
-        assert "1000 tests" in error["message"]
 
 
 ONE = "mutation ($input: ExecuteCodeInput!) {{ {} }}"
@@ -456,15 +431,6 @@ async def test_past_events_read_their_tests_at_once(open_api: Open, statements: 
         statements.clear()
         await api.ask(EVENTS, id=id)
     assert sum("execution_tests.stdin" in each for each in statements) == 1
-
-
-async def test_one_answer_holds_only_so_much_of_what_functions_are_given(open_api: Open) -> None:
-    async with open_api(FakeExecutor()) as api:
-        execution = await submit(api, "", [{"call": {"arguments": ["x" * 2**22]}}])
-        calls = " ".join(f"a{number}: call {{ arguments }}" for number in range(17))
-        query = f"query ($id: ID!) {{ execution(id: $id) {{ tests {{ {calls} }} }} }}"
-        error = await api.fail(query, id=execution["id"])
-        assert "One answer may hold 64 MiB" in error["message"]
 
 
 CALLS: dict[str, Any] = {

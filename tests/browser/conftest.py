@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Browser, Page
 
 from scripts.install import build_page
-from tests.processes.server import greenroom, serving
+from tests.processes.server import serving
 from tests.servers.chromium import ChromiumMissing, browser
 
 ROOT = Path(__file__).parents[2]
@@ -34,8 +34,7 @@ async def chrome(graphiql: None) -> AsyncIterator[Browser]:
 @pytest.fixture(scope="module")
 async def address(chrome: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     folder = tmp_path_factory.mktemp("browser")
-    assert greenroom("migrate", folder=folder).returncode == 0
-    async with serving(folder) as (_, api):
+    async with serving(folder, "--migrate") as (_, api):
         yield str(api.http.base_url)
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from scripts.install import npm_environment
 from tests.api.client import Api, Json
-from tests.processes.server import greenroom, serving
+from tests.hosted import hosted
+from tests.processes.server import serving
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
@@ -59,11 +60,10 @@ def _install(folder: Path) -> str:
     return installed.stderr.strip()[-500:] if installed.returncode else ""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
     folder = tmp_path_factory.mktemp("served")
-    assert greenroom("migrate", folder=folder).returncode == 0
-    async with serving(folder, default_wall_time=30) as (_, api):
+    async with hosted(serving(folder, "--migrate", default_wall_time=30)) as (_, api):
         yield api
 
 

@@ -1,6 +1,8 @@
 """Every executor, and on it every language."""
 
-from collections.abc import AsyncIterator, Callable
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -10,6 +12,7 @@ from app.languages import all_languages
 from tests.contract.runs import Box
 from tests.contract.subjects import SUBJECTS, Subject
 from tests.hosted import hosted
+from tests.servers.languages import begin_with_clang
 
 LANGUAGES = all_languages()
 # The whole contract in two languages; what differs between languages is in test_languages.
@@ -23,6 +26,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = [item for item in items if not _is_tried_twice(item)]
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin with what takes longest while the first tests run."""
+    is_first = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
+    is_wanted = any(item.path.name == "test_languages.py" for item in session.items)
+    if is_first and is_wanted and not session.config.option.collectonly:
+        session.config.add_cleanup(begin_with_clang())
+
+
 def _is_tried_twice(item: pytest.Item) -> bool:
     callspec = getattr(item, "callspec", None)
     params = callspec.params if callspec else {}
@@ -30,11 +41,27 @@ def _is_tried_twice(item: pytest.Item) -> bool:
     return params.get("subject") == "local-cold" and isinstance(box, Language) and box not in DEEP
 
 
+Opener = Callable[[str], Awaitable[Subject]]
+
+
+@pytest.fixture(scope="package")
+async def opened() -> AsyncIterator[Opener]:
+    """Open an executor when it is first asked for; it stays open for the tests of other files."""
+    subjects: dict[str, Subject] = {}
+    async with AsyncExitStack() as stack:
+
+        async def open_one(name: str) -> Subject:
+            if name not in subjects:
+                subjects[name] = await stack.enter_async_context(hosted(SUBJECTS[name]()))
+            return subjects[name]
+
+        yield open_one
+
+
 @pytest.fixture(scope="package", params=SUBJECTS)
-async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
-    """Open an executor; one that cannot run fails, for a skip would hide a wall that is missing."""
-    async with hosted(SUBJECTS[request.param]()) as subject:
-        yield subject
+async def subject(request: pytest.FixtureRequest, opened: Opener) -> Subject:
+    """Return one that is open; if it cannot run, that fails: a skip would hide a missing wall."""
+    return await opened(request.param)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import anyio
@@ -28,7 +29,10 @@ from tests.wire.adapter import Ledger, executor_on, pinned_client, until_ready
 LANGUAGES = all_languages()
 
 # Far above the uids that people, services and containers have: what lives under it is ours.
-_UIDS_FOR_TESTS = 2_000_000_000
+_UIDS_FOR_TESTS = 1_900_000_000
+_MOST_AT_ONE_TIME = 32
+_numbers = count()
+_open: list[LocalExecutor] = []
 _WARM = 3  # boxes; while one test runs, those of the next are made
 _PATIENCE = 10.0  # s
 NOWHERE = Path("/nowhere")
@@ -45,23 +49,33 @@ class Subject:
 
 @asynccontextmanager
 async def local(*, keeps_warm: bool = True, environments: Path = NOWHERE) -> AsyncIterator[Subject]:
-    """Open the embedded sandbox, as root under a uid that nobody else on this host has."""
+    """Open the embedded sandbox, as root under a uid that nobody else on this host has.
+
+    Several may be open in one process, and each has its own.
+    """
     executor = await to_thread.run_sync(partial(_made, keeps_warm, environments))
     uid = os.geteuid()
     if executor._stage.uid is not None:
-        uid = executor._stage.uid = _UIDS_FOR_TESTS + os.getpid()
+        number = os.getpid() * _MOST_AT_ONE_TIME + next(_numbers) % _MOST_AT_ONE_TIME
+        uid = executor._stage.uid = _UIDS_FOR_TESTS + number
     others = set(living(uid).values())
 
     async def survivors() -> list[str]:
-        await at_rest(executor)
-        known = await to_thread.run_sync(pids, executor)
+        known = set[int]()
+        for each in _open:  # an ordinary user has but one uid for all of them
+            await at_rest(each)
+            known |= await to_thread.run_sync(pids, each)
         return [
             each for pid, each in living(uid).items() if each not in others and pid not in known
         ]
 
     async with executor:
         assert not keeps_warm or executor.keeps_warm == {"PYTHON", "JAVASCRIPT"}
-        yield Subject(executor, survivors)
+        _open.append(executor)
+        try:
+            yield Subject(executor, survivors)
+        finally:
+            _open.remove(executor)
 
 
 def _made(keeps_warm: bool, environments: Path) -> LocalExecutor:  # noqa: FBT001 - private

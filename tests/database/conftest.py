@@ -60,17 +60,18 @@ def template_database(postgres: PostgresServer) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Name a database: for a store a migrated one, else there is nothing, not even a file."""
-    is_migrated = "store" in request.fixturenames
+    """Name a database: for a store a copy of one, else there is nothing, not even a file."""
+    is_full, is_migrated = ("full" in request.fixturenames, "store" in request.fixturenames)
+    kind = "full" if is_full else "template" if is_migrated else None
     if request.param == "sqlite":
         path = tmp_path / "greenroom.db"
-        if is_migrated:
-            shutil.copy(request.getfixturevalue("template_file"), path)
+        if kind:
+            shutil.copy(request.getfixturevalue(f"{kind}_file"), path)
         yield f"sqlite+aiosqlite:///{path}"
         return
     server: PostgresServer = request.getfixturevalue("postgres")
     name = f"test_{next(_numbers)}"
-    like = request.getfixturevalue("template_database") if is_migrated else None
+    like = request.getfixturevalue(f"{kind}_database") if kind else None
     server.create_database(name, like=like)
     yield server.url(name)
     server.drop_database(name)

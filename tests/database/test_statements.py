@@ -1,12 +1,15 @@
 """How many statements are sent, what they name, and by which index they find their rows."""
 
 import re
+import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from sqlalchemy import Connection, Engine, insert, text
 from uuid6 import uuid7
@@ -20,6 +23,7 @@ from app.storage.engine import Database
 from app.storage.mapping import artifact_values, execution_values, log_values, outcome_values
 from app.storage.rows import ARTIFACTS, EXECUTIONS, OUTPUT
 from app.storage.store import Arrival, Bounds, LastWords, Store, Wish
+from tests.servers.postgres import PostgresServer
 
 from .samples import (
     CLAIMER,
@@ -155,9 +159,29 @@ async def test_a_list_never_names_what_is_big(store: Store, statements: Statemen
 # --- Plans -----------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def full_file(template_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("full") / "greenroom.db"
+    shutil.copy(template_file, path)
+    anyio.run(fill, f"sqlite+aiosqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="module")
+def full_database(postgres: PostgresServer, template_database: str) -> str:
+    postgres.create_database("full", like=template_database)
+    anyio.run(fill, postgres.url("full"))
+    return "full"
+
+
 @pytest.fixture
-async def full(store: Store, database: Database) -> Store:
-    """Fill the history: ten owners, few executions in each session and label, two pieces each."""
+def full(store: Store) -> Store:
+    """Return a store whose database is a copy of one of these."""
+    return store
+
+
+async def fill(url: str) -> None:
+    """Make a history: ten owners, few executions in each session and label, two pieces each."""
     rows, pieces, artifacts = [], [], []
     done = outcome_values(SUCCESS, NOW)
     unfinished = dict.fromkeys(done) | {"status": "RUNNING", "lease_holder": HOLDER}
@@ -174,14 +198,15 @@ async def full(store: Store, database: Database) -> Store:
         pieces += log_values(one.id, [entry(1), entry(2)])
         artifacts += artifact_values(one.id, [File(path="out/x", data=bytes(100))])
 
-    def fill(connection: Connection) -> None:
+    def insert_all(connection: Connection) -> None:
         connection.execute(insert(EXECUTIONS), rows)
         connection.execute(insert(OUTPUT), pieces)
         connection.execute(insert(ARTIFACTS), artifacts)
         connection.execute(text("ANALYZE"))
 
-    await database.write(fill)
-    return store
+    store = Store(url)
+    await store._database.write(insert_all)
+    await store.close()
 
 
 async def plans(database: Database, ask: Callable[[], Awaitable[object]]) -> list[str]:

@@ -46,12 +46,14 @@ def named(settings: Mapping[str, Any]) -> dict[str, str]:
     return {"COLUMNS": "200", **variables}
 
 
-def greenroom(*arguments: str, folder: Path, **settings: Any) -> "subprocess.CompletedProcess[str]":
+def greenroom(
+    *arguments: str, folder: Path, is_measured: bool = False, **settings: Any
+) -> "subprocess.CompletedProcess[str]":
     """Run a command that ends by itself."""
     return subprocess.run(
         [COMMAND, *arguments],
         cwd=folder,
-        env=environment(is_measured=True, **settings),
+        env=environment(is_measured=is_measured, **settings),
         capture_output=True,
         text=True,
         timeout=START_TIMEOUT,

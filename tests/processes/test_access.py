@@ -27,15 +27,18 @@ LONG = "import time\nprint('up', flush=True)\ntime.sleep(60)"
 QUOTED = "a secret that only keys and logs could give away"
 
 
-async def command(folder: Path, *arguments: str) -> str:
+async def keys(folder: Path, *arguments: str, is_measured: bool = False) -> str:
     """Run a command that must work, and return what it prints."""
-    ended = await anyio.to_thread.run_sync(lambda: greenroom(*arguments, folder=folder))
+    ended = await anyio.to_thread.run_sync(
+        lambda: greenroom("keys", *arguments, folder=folder, is_measured=is_measured)
+    )
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
 
-async def create(folder: Path, *arguments: str) -> str:
-    return (await command(folder, "keys", "create", "--name", "test", *arguments)).strip()
+async def create(folder: Path, *arguments: str, is_measured: bool = False) -> str:
+    named = ("create", "--name", "test", *arguments)
+    return (await keys(folder, *named, is_measured=is_measured)).strip()
 
 
 @pytest.fixture(scope="module")
@@ -82,15 +85,16 @@ def secret_of(key: str) -> str:
 
 
 async def test_a_key_is_shown_once_and_nowhere_else(folder: Path) -> None:
-    key = await create(folder, "--owner", "acme", "--role", "admin", "--expires", "30")
-    listed = await command(folder, "keys", "list", "--json")
+    more = ("--owner", "acme", "--role", "admin", "--expires", "30")
+    key = await create(folder, *more, is_measured=True)
+    listed = await keys(folder, "list", "--json")
     [entry] = json.loads(listed)
     assert key.startswith(entry["prefix"])
     assert (entry["owner"], entry["role"], entry["revoked_at"]) == ("acme", "ADMIN", None)
     secret = secret_of(key)
     assert key not in listed
     assert secret.encode() not in await anyio.Path(folder, "greenroom.db").read_bytes()
-    table = await command(folder, "keys", "list")
+    table = await keys(folder, "list", is_measured=True)
     assert entry["prefix"] in table
     assert secret not in table
 
@@ -139,7 +143,7 @@ async def test_a_revoked_key_opens_nothing_and_closes_what_it_had_opened(
         await talk.subscribe("1", EVENTS, variables={"id": run["id"]})
         assert (await talk.hear())["type"] == "next"
         stream = await begin(api, run["id"])
-        await command(folder, "keys", "revoke", key[:16])
+        await keys(folder, "revoke", key[:16], is_measured=True)
         assert await talk.closed() == (4403, "API key revoked")
         with anyio.fail_after(PATIENCE):
             await stream.aread()

@@ -47,7 +47,7 @@ async def count(folder: Path) -> int:
         await store.close()
 
 
-async def purge(folder: Path, *arguments: str, **settings: object) -> dict[str, Any]:
+async def purge(folder: Path, *arguments: str, **settings: Any) -> dict[str, Any]:
     ended = await anyio.to_thread.run_sync(
         lambda: greenroom("purge", "--json", *arguments, folder=folder, **settings)
     )
@@ -70,7 +70,9 @@ async def test_what_is_older_than_the_setting_is_erased(old: Path) -> None:
 
 
 async def test_everything_that_has_ended_can_be_erased_and_is_in_no_file(old: Path) -> None:
-    said = await anyio.to_thread.run_sync(lambda: greenroom("purge", "--days", "0", folder=old))
+    said = await anyio.to_thread.run_sync(
+        lambda: greenroom("purge", "--days", "0", folder=old, is_measured=True)
+    )
     assert said.stdout.startswith("3 executions from before ")
     assert said.stdout.endswith(" erased.\n")
     assert await anyio.to_thread.run_sync(secret_in, old) == []

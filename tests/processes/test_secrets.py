@@ -1,6 +1,7 @@
 """A Modal token is in no log, no answer, no database, and in the environment of no child."""
 
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from app.executors.modal.loopback import LoopbackModal, new_token
 from app.languages import all_languages
+from tests.hosted import hosted
 
 from .server import greenroom, serving
 
@@ -29,10 +31,24 @@ PYTHON = all_languages()["PYTHON"]
 TOOLS = {PYTHON.image.executable: PYTHON.find(None)[0]}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def modal() -> AsyncIterator[LoopbackModal]:
-    async with LoopbackModal(TOOLS) as server:
+    async with hosted(LoopbackModal(TOOLS)) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+async def built(
+    modal: LoopbackModal, tmp_path_factory: pytest.TempPathFactory
+) -> "subprocess.CompletedProcess[str]":
+    """Build the image of programs there, with a token that is written down."""
+    folder = tmp_path_factory.mktemp("built")
+    (folder / ".env").write_text(written_down(modal))
+    built = await anyio.to_thread.run_sync(
+        lambda: greenroom("modal", "build", folder=folder, is_measured=True)
+    )
+    assert built.returncode == 0, built.stderr
+    return built
 
 
 def variables(modal: LoopbackModal) -> dict[str, str]:
@@ -42,6 +58,10 @@ def variables(modal: LoopbackModal) -> dict[str, str]:
         "MODAL_SERVER_URL": modal.url,
         "GREENROOM_MODAL_ALLOW_LOOPBACK": "true",
     }
+
+
+def written_down(modal: LoopbackModal) -> str:
+    return "".join(f"{name}={value}\n" for name, value in variables(modal).items())
 
 
 def environments() -> Iterator[tuple[int, bytes]]:
@@ -66,17 +86,18 @@ def written_in(folder: Path) -> bytes:
 @pytest.mark.parametrize("written", ["in .env", "in the environment"])
 @pytest.mark.parametrize("executor", ["modal", "local"])
 async def test_a_token_stays_where_it_was_written(
-    folder: Path, modal: LoopbackModal, written: str, executor: str
+    folder: Path,
+    modal: LoopbackModal,
+    built: "subprocess.CompletedProcess[str]",
+    written: str,
+    executor: str,
 ) -> None:
-    token = variables(modal)
-    lines = "".join(f"{name}={value}\n" for name, value in token.items())
-    (folder / ".env").write_text(lines)
-    built = await anyio.to_thread.run_sync(lambda: greenroom("modal", "build", folder=folder))
-    assert built.returncode == 0, built.stderr
+    lines = written_down(modal)
     before: tuple[str, ...] = ()
-    if written == "in the environment":
-        (folder / ".env").unlink()
-        before = ("env", *(f"{name}={value}" for name, value in token.items()))
+    if written == "in .env":
+        (folder / ".env").write_text(lines)
+    else:
+        before = ("env", *lines.splitlines())
 
     secrets = [modal.token_id, modal.token_secret]
     async with serving(folder, before=before, log_level="debug", executor=executor) as (
@@ -107,18 +128,17 @@ async def test_a_token_stays_where_it_was_written(
         assert secret.encode() not in kept
 
 
-@pytest.mark.parametrize("text", ["GREENROOM_EXECUTABLES=nonsense\n", "\udcff\n", ""])
+@pytest.mark.usefixtures("built")
 async def test_settings_that_cannot_be_read_again_change_nothing(
-    folder: Path, modal: LoopbackModal, text: str
+    folder: Path, modal: LoopbackModal
 ) -> None:
-    (folder / ".env").write_text("".join(f"{n}={v}\n" for n, v in variables(modal).items()))
-    built = await anyio.to_thread.run_sync(lambda: greenroom("modal", "build", folder=folder))
-    assert built.returncode == 0, built.stderr
+    (folder / ".env").write_text(written_down(modal))
     async with serving(folder, executor="modal") as (server, api):
-        (folder / ".env").write_bytes(text.encode(errors="surrogateescape"))
-        server.signal(signal.SIGHUP)
-        await server.says("stays")
-        assert (await api.run("print(1)"))["stdout"] == "1\n"
+        for times, text in enumerate((b"GREENROOM_EXECUTABLES=nonsense\n", b"\xff\n", b""), 1):
+            (folder / ".env").write_bytes(text)
+            server.signal(signal.SIGHUP)
+            await server.says("stays", times=times)
+            assert (await api.run("print(1)"))["stdout"] == "1\n", text
         assert await server.stop() == 0
 
 

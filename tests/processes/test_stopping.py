@@ -33,7 +33,7 @@ async def test_a_running_program_may_end_and_its_caller_is_answered(
         answers.append(await api.run(SLEEP.format(1)))
 
     async with (
-        serving(folder, is_measured=True) as (server, api),
+        serving(folder, is_measured=number == signal.SIGTERM) as (server, api),
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(wait_for_it, api)

@@ -153,7 +153,10 @@ async def test_a_box_that_comes_when_the_pool_closes_is_ended() -> None:
 
 
 @pytest.mark.anyio
-async def test_what_demand_does_not_ask_for_any_more_is_ended() -> None:
+async def test_what_demand_does_not_ask_for_any_more_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.executors.modal.pool._TEND_EVERY", 0.05)
     maker = Maker()
     async with pool_of(maker, floor=1) as pool:
         await until(lambda: pool.figures().ready == 1)
@@ -173,7 +176,8 @@ async def test_without_a_box_in_time_there_is_a_clear_error() -> None:
 
 
 @pytest.mark.anyio
-async def test_old_boxes_are_ended_and_not_given() -> None:
+async def test_old_boxes_are_ended_and_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.executors.modal.pool._TEND_EVERY", 0.05)
     maker = Maker()
     async with pool_of(maker, floor=1, age=0.0) as pool:
         await until(lambda: len(maker.made) >= 1)
@@ -227,7 +231,7 @@ async def test_a_burst_of_refusals_fails_nobody() -> None:
     maker = Maker()
     maker.errors = [Throttled("slow down") for _ in range(9)]
     claimed: list[Box] = []
-    bucket = Bucket(rate=400.0, burst=10)
+    bucket = Bucket(rate=4000.0, burst=10)
     async with pool_of(maker, floor=0, ceiling=10, bucket=bucket) as pool:
 
         async def claim() -> None:

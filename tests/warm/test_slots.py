@@ -63,8 +63,10 @@ async def descendants(cells: WarmCells) -> list[int]:
 @EACH_LANGUAGE
 @pytest.mark.parametrize("which", range(4), ids=["outside", "process 1", "keeper", "itself"])
 async def test_a_killed_fork_server_is_replaced_without_a_failed_run(
-    executor: LocalExecutor, id: str, which: int
+    executor: LocalExecutor, id: str, which: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Each slot that dies while it is made counts as a failure: three of them, and it pauses long.
+    monkeypatch.setattr(warm, "_PAUSES", (0.1,))
     cells = executor._warm.cells[id]
     before = await descendants(cells)
     inits = [os.dup(slot.cell.init) for slot in cells._ready]
