@@ -325,11 +325,11 @@ class Live:
                 return
 
     async def _store_end(self, outcome: Outcome, at: datetime, entries: Sequence[LogEntry]) -> None:
-        store = self._means.store
+        store, transcript = self._means.store, None
         try:
             last = LastWords(entries=entries, artifacts=self._artifacts, verdict=self._verdict)
             is_ours = await store.finish(self.hold, outcome, at=at, last=last)
-            self.transcript = self._batch.transcript()
+            transcript = self._batch.transcript()
         except StorageError:
             raise
         except Exception:
@@ -339,6 +339,7 @@ class Live:
             is_ours = await store.finish(self.hold, outcome, at=at, last=last)
         if not is_ours:
             raise LeaseLostError
+        self.transcript = transcript
 
     async def _read_again(self) -> None:
         """Take over what somebody else made of it."""

@@ -311,6 +311,33 @@ TAKEN = (
 )
 
 
+async def test_a_caller_is_not_told_what_was_written_too_late(
+    open_api: Open, database: Path
+) -> None:
+    started, goes_on = anyio.Event(), anyio.Event()
+    answers = []
+
+    async def write_at_the_end(emit: Emit) -> Exit:
+        started.set()
+        await goes_on.wait()
+        await emit(says("too late\n"))
+        return SUCCESS
+
+    async with open_api(FakeExecutor(write_at_the_end), slots=1) as api:
+
+        async def call() -> None:
+            answers.append(await api.run(""))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call)
+            await started.wait()
+            say(database, TAKEN + "'RUNNING'")
+            goes_on.set()
+        [answer] = answers
+        assert (answer["status"], answer["stdout"]) == ("INFRASTRUCTURE_ERROR", "")
+        assert await api.look(answer["id"]) == answer
+
+
 async def test_output_after_the_lease_is_lost_ends_the_program(
     open_api: Open, database: Path
 ) -> None:
