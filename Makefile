@@ -2,8 +2,6 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# A third of the time tests wait for something: one more than processors, and four are enough.
-WORKERS ?= $(shell n=$$(nproc); echo $$((n < 3 ? n + 1 : 4)))
 SOURCES := app tests migrations benchmarks scripts
 
 .DEFAULT_GOAL := help
@@ -23,7 +21,8 @@ run: ## Install, migrate the database and serve on http://127.0.0.1:8000
 	@exec $(BIN)/greenroom serve --migrate
 
 test: install-dev ## Install and run all tests
-	@$(BIN)/python -m pytest --cov --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --cov --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+		$(PYTEST_ARGS)
 
 check: install-dev ## Check style, types and the structure of the house
 	$(BIN)/ruff format --check --quiet $(SOURCES)
