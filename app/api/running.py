@@ -12,6 +12,7 @@ from app.api.types import ExecuteCodePayload, Execution
 from app.domain.errors import Rejected
 from app.domain.execution import Execution as Record
 from app.domain.execution import Submission
+from app.executions.service import Waited
 
 MOST_IN_BATCH = 20
 
@@ -44,7 +45,9 @@ async def execute(info: Info, submission: Submission, wait: float) -> ExecuteCod
     await context.count_executions(1)
     noting = context.auditor.of_execution(context.caller)
     accepted = await context.executions.submit(submission, noting)
-    return await _answer(info, accepted, wait)
+    waited = await context.executions.wait(accepted, wait)
+    context.know(accepted.id, waited.transcript)
+    return _answer(info, waited)
 
 
 async def execute_code(info: Info, input: ExecuteCodeInput) -> ExecuteCodePayload:
@@ -71,10 +74,11 @@ async def execute_batch(info: Info, batch: ExecuteCodeBatchInput) -> ExecuteCode
     accepted = await _submit_all(info, [submission for _, submission in wanted.values()])
 
     async def answer(place: int, found: Record | Rejected, wait: float) -> None:
+        # What they have written is read when all are there: one may be erased meanwhile.
         payloads[place] = (
             _refusal(found, batch.executions[place].names())
             if isinstance(found, Rejected)
-            else await _answer(info, found, wait)
+            else _answer(info, await info.context.executions.wait(found, wait))
         )
 
     async with anyio.create_task_group() as tasks:
@@ -106,11 +110,8 @@ def _read(info: Info, input: ExecuteCodeInput) -> tuple[float, Submission]:
     return wait, input.submission(context.caller, language, context.executions.rules)
 
 
-async def _answer(info: Info, accepted: Record, wait: float) -> ExecuteCodePayload:
-    executions = info.context.executions
-    waited = await executions.wait(accepted, wait)
-    info.context.know(accepted.id, waited.transcript)
-    busy = executions.busy(waited.execution)
+def _answer(info: Info, waited: Waited) -> ExecuteCodePayload:
+    busy = info.context.executions.busy(waited.execution)
     errors = user_errors(Rejected(busy)) if busy else []
     return ExecuteCodePayload(execution=Execution.of(waited.execution), errors=errors)
 

@@ -5,10 +5,13 @@ from typing import Any
 import anyio
 import pytest
 
+from app.domain.execution import Exit
+from app.domain.ports import Emit
+
 from .callers import SECRET, candidate, service
 from .client import ALL, Api, Json
 from .conftest import Open
-from .fake import FakeExecutor, Gate
+from .fake import FakeExecutor, Gate, succeed
 
 BATCH = """
 mutation Batch($input: ExecuteCodeBatchInput!) { executeCodeBatch(input: $input) {
@@ -44,6 +47,36 @@ def kinds(payloads: list[Json]) -> list[str]:
 async def number_of(api: Api) -> int:
     count: int = (await api.ask("{ executions { totalCount } }"))["executions"]["totalCount"]
     return count
+
+
+async def test_what_was_erased_before_a_batch_is_answered_is_not_in_the_answer(
+    open_api: Open,
+) -> None:
+    gate, programs = Gate(), [succeed]
+
+    async def the_second_waits(emit: Emit) -> Exit:
+        return await (programs.pop() if programs else gate)(emit)
+
+    answers: list[Json] = []
+    async with open_api(FakeExecutor(the_second_waits), slots=1) as api:
+
+        async def send() -> None:
+            answers.extend(await batch(api, program(), program()))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send)
+            await gate.started.wait()
+            ended = "{ executions(filter: { statusIn: SUCCEEDED }) { nodes { id stdout } } }"
+            [first] = (await api.ask(ended))["executions"]["nodes"]
+            assert first["stdout"] == "42\n"
+            erase = (
+                "mutation($id: ID!) { deleteExecutions(input: { ids: [$id] }) { deletedCount } }"
+            )
+            await api.ask(erase, id=first["id"])
+            gate.ends.set()
+    said = {each["execution"]["id"]: each["execution"]["stdout"] for each in answers}
+    assert said.pop(first["id"]) == ""
+    assert list(said.values()) == ["so far\nand on\n"]
 
 
 async def test_each_program_of_a_batch_has_its_own_answer(api: Api) -> None:
