@@ -1,17 +1,12 @@
 """Where the command `greenroom` begins."""
 
-import gc
+from app.loading import loading
 
 
 def main() -> None:
     """Load the command line and run it."""
-    # All that is loaded stays: to look for garbage meanwhile takes nearly half of a start, and a
-    # server need not look through it again and again later.
-    gc.disable()
-    from app.cli import app  # noqa: PLC0415 - not before
-
-    gc.freeze()
-    gc.enable()
+    with loading():
+        from app.cli import app  # noqa: PLC0415 - not before
     app()
 
 

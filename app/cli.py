@@ -13,18 +13,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from app.api.schema import schema as graphql_schema
 from app.console import AsJson, err, fail, out, settings_or_fail
 from app.domain.errors import Check, ExecutorError, Unavailable
 from app.domain.ports import Support
 from app.environment_commands import env
+from app.executor_factory import build_modal_image, examine_modal, local_executor, modal_token
 from app.executors.local.doctor import examine
 from app.executors.modal.credentials import WHERE, BadToken
 from app.key_commands import keys
 from app.languages import all_languages
-from app.main import build_modal_image, examine_modal, local_executor, modal_token
+from app.loading import loading
 from app.purging import purge_history
-from app.serve import Refused, serve_forever, serve_on_loopback_modal, work_forever
 from app.settings import Settings
 from app.settings_text import as_env_file, as_markdown
 from app.storage.errors import StorageError
@@ -66,6 +65,9 @@ def serve(
     )
     if migrate:
         _migrate(settings)
+    with loading():  # GraphQL and all around it, which other commands do without
+        from app.serve import serve_forever, serve_on_loopback_modal  # noqa: PLC0415
+
     serve = serve_on_loopback_modal if modal_loopback else partial(serve_forever, execute=execute)
     _run_forever(serve, settings)
 
@@ -78,6 +80,9 @@ def worker(
     ] = None,
 ) -> None:
     """Run programs that other processes accept, until Ctrl-C; needs PostgreSQL."""
+    with loading():
+        from app.serve import work_forever  # noqa: PLC0415 - see `serve`
+
     _run_forever(
         work_forever,
         settings_or_fail() if port is None else settings_or_fail(worker_port=port),
@@ -85,6 +90,8 @@ def worker(
 
 
 def _run_forever(run: Callable[[Settings], Awaitable[None]], settings: Settings) -> None:
+    from app.serve import Refused  # noqa: PLC0415 - see `serve`
+
     try:
         anyio.run(run, settings, backend_options={"use_uvloop": True})
     except (Refused, StorageError, BadToken) as error:
@@ -198,7 +205,9 @@ def languages(as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag
 @app.command()
 def schema() -> None:
     """Print the GraphQL schema."""
-    print(graphql_schema.as_str())  # noqa: T201
+    from app.api.schema import schema  # noqa: PLC0415 - see `serve`
+
+    print(schema.as_str())  # noqa: T201
 
 
 @app.command()

@@ -21,14 +21,13 @@ from app.connections import Http, WebSocket
 from app.domain.errors import ExecutorError
 from app.domain.ports import Executor
 from app.executions.service import ExecutionService
+from app.executor_factory import modal_loopback, modal_token
 from app.executors.modal.credentials import BadToken, Token
 from app.logs import configure_logging
 from app.main import (
     create_app,
     create_watched_app,
     is_guarded,
-    modal_loopback,
-    modal_token,
     open_services,
 )
 from app.settings import Settings

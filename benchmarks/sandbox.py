@@ -23,8 +23,8 @@ from app.domain.language import Language
 from app.domain.limits import DEFAULT_LIMITS
 from app.domain.ports import Command, Executor
 from app.executions.files import layout
+from app.executor_factory import local_executor
 from app.languages import all_languages
-from app.main import local_executor
 from app.settings import Settings
 from benchmarks.subjects import EXPECTED, PAUSE, Sample, Service, Subject, bare, served
 

@@ -13,8 +13,9 @@ from fastapi import FastAPI
 from sqlalchemy import Engine, event
 
 from app.domain.ports import Executor
+from app.executor_factory import local_executor
 from app.executors.local.executor import LocalExecutor
-from app.main import create_app, local_executor, open_services
+from app.main import create_app, open_services
 from app.settings import Settings
 from app.storage.migrations import migrate
 from tests.hosted import hosted

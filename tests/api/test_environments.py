@@ -7,8 +7,8 @@ from anyio import to_thread
 
 from app.domain.language import Language
 from app.domain.ports import EnvironmentState, Support
+from app.executor_factory import local_executor
 from app.languages import all_languages
-from app.main import local_executor
 from tests.servers.environments import ensure_environments
 
 from .client import Api, Json

@@ -9,8 +9,8 @@ import pytest
 from app.domain.errors import ExecutorError
 from app.domain.ports import ExecutorState, PoolFigures
 from app.executions import pulse, vigil
+from app.executor_factory import local_executor
 from app.executors.local.executor import LocalExecutor
-from app.main import local_executor
 
 from .client import Api, Json
 from .conftest import Open, settings_of

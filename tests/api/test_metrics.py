@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.domain.execution import Exit, Status
 from app.domain.ports import Emit, ExecutorState, PoolFigures
 from app.executions.holder import own_name
-from app.main import LANGUAGES
+from app.executor_factory import LANGUAGES
 from app.storage.store import Arrival, Store
 from tests.database.samples import PROGRAM, entry, execution, hold
 

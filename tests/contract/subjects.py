@@ -15,13 +15,13 @@ from pydantic import SecretStr
 
 from app.domain.limits import DEFAULT_LIMITS, Limits
 from app.domain.ports import Executor
+from app.executor_factory import tools_here
 from app.executors.local.executor import LocalExecutor
 from app.executors.modal.box import Box
 from app.executors.modal.credentials import MODAL_SERVER, read_token
 from app.executors.modal.executor import ModalExecutor, ModalOptions
 from app.executors.modal.loopback import LoopbackModal
 from app.languages import all_languages
-from app.main import tools_here
 from tests.contract.host import living
 from tests.contract.waiting import at_rest, pids
 from tests.wire.adapter import Ledger, executor_on, pinned_client, until_ready

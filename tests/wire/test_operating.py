@@ -10,21 +10,21 @@ import pytest
 from grpclib.const import Status as Code
 from pydantic import SecretStr
 
+from app.executor_factory import (
+    build_modal_image,
+    chosen_executor,
+    examine_modal,
+    modal_loopback,
+    modal_token,
+    slots_of,
+)
 from app.executors.modal.credentials import BadToken
 from app.executors.modal.doctor import examine
 from app.executors.modal.images import recipe_for
 from app.executors.modal.loopback import LoopbackModal
 from app.executors.modal.private import TRIED, UnknownVersion, require_tried_version
 from app.executors.modal.publish import publish
-from app.main import (
-    build_modal_image,
-    chosen_executor,
-    examine_modal,
-    modal_loopback,
-    modal_token,
-    open_services,
-    slots_of,
-)
+from app.main import open_services
 from app.settings import Settings
 from app.storage.migrations import migrate
 from app.storage.store import Store
