@@ -446,6 +446,8 @@ class Talkative:
 async def test_an_answer_has_an_end(
     open_api: Open, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
 ) -> None:
+    gc.collect()  # what other tests have left
+    caplog.clear()
     pages = " ".join(f"a{n}: executions(first: 10) {{ nodes {{ stdout }} }}" for n in range(7))
     async with open_api(FakeExecutor(Talkative())) as api:
         for _ in range(10):
