@@ -62,18 +62,19 @@ class Subject:
 
     def measure(self, requests: int) -> float:
         """Return the seconds of CPU time of one request."""
-        before = self._cpu()
+        before = cpu_time(self._pid)
         for _ in range(requests):
             self._connection.request("POST", "/graphql", self._body, HEADERS)
             response = self._connection.getresponse()
             if b'"errors":[{' in response.read() or response.status != 200:  # noqa: PLR2004
                 raise RuntimeError(self.name)
-        return (self._cpu() - before) / requests
+        return (cpu_time(self._pid) - before) / requests
 
-    def _cpu(self) -> float:
-        # Of all its threads: SQLite works in one of its own.
-        fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
+
+def cpu_time(pid: int) -> float:
+    """Return the seconds that all threads of a process have worked, and the children it had."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / TICK
 
 
 @contextmanager

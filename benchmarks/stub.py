@@ -34,18 +34,20 @@ from app.domain.execution import (
 from app.domain.language import Language
 from app.domain.limits import Limits
 from app.domain.ports import Command, Emit, Executor, ExecutorState, Placed, Sandbox, Support
-from app.executions.service import ExecutionService
+from app.executions.service import ExecutionService, Waited
 from app.main import create_app, open_services
 from app.settings import Settings
 from app.storage.migrations import migrate
+from benchmarks.subjects import EXPECTED
 
 ROWS = 60  # in the history
 ANSWER = b'{"data":{"executeCode":{"execution":{"id":"RXhlY3V0aW9uOjAxOT","status":"SUCCEEDED"}}}}'
+_SAID = Transcript(stdout=EXPECTED.encode())
 App = Callable[..., Awaitable[None]]
 
 
 class StubSandbox:
-    """Runs nothing, and says 42."""
+    """Runs nothing, and says hello."""
 
     async def write(self, files: Mapping[str, bytes]) -> None:
         """Need no files."""
@@ -53,7 +55,7 @@ class StubSandbox:
     async def run(self, command: Command, emit: Emit) -> Exit:
         """Answer at once."""
         del command
-        await emit(Output(stream=Stream.STDOUT, data=b"42\n"))
+        await emit(Output(stream=Stream.STDOUT, data=EXPECTED.encode()))
         return Exit(code=0, usage=Usage(wall_time=0.25, cpu_time=0.125, peak_memory=1024))
 
 
@@ -102,23 +104,23 @@ class Remembered:
         self.rules, self.executor = executions.rules, executions.executor
         self._execution = execution
 
-    async def submit(self, submission: Submission, noting: object) -> Submission:
-        """Accept."""
-        del noting
-        return submission
-
-    async def wait(self, accepted: Submission, seconds: float) -> Execution:
-        """Have the end."""
-        del accepted, seconds
+    async def submit(self, submission: Submission, noting: object) -> Execution:
+        """Have run it before."""
+        del submission, noting
         return self._execution
+
+    async def wait(self, accepted: Execution, seconds: float) -> Waited:
+        """Have the end, and all that it has written."""
+        del seconds
+        return Waited(execution=accepted, transcript=_SAID)
 
     def busy(self, execution: Execution) -> None:
         """Have had a sandbox."""
 
     async def transcripts(self, owner: str, ids: Sequence[UUID], **_: Any) -> Any:
-        """Have written 42."""
+        """Have written hello."""
         del owner
-        return {id: Transcript(stdout=b"42\n") for id in ids}
+        return dict.fromkeys(ids, _SAID)
 
 
 async def bare(scope: Any, receive: Any, send: Any) -> None:

@@ -55,6 +55,11 @@ class Bare:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
+    @property
+    def pid(self) -> int:
+        """The process whose children they are."""
+        return self._process.pid
+
     def measure(self, *, runs: int, at_once: int, pause: float = 0.0) -> Sample:
         """Ask the process that starts them."""
         assert self._process.stdin
