@@ -12,11 +12,9 @@ starts of Python, in turns: what is left of an aim after `least` is what a sandb
 import socket
 import sqlite3
 import statistics
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from enum import Enum
 from uuid import UUID, uuid4
@@ -33,7 +31,7 @@ from strawberry.extensions import ParserCache, ValidationCache
 from strawberry.fastapi import GraphQLRouter
 
 from app.languages import all_languages
-from benchmarks.overhead import cpu_time
+from benchmarks.overhead import cpu_time, started
 from benchmarks.subjects import EXPECTED, PAUSE, Service, Subject, bare
 
 AT_ONCE = 8
@@ -122,18 +120,6 @@ class Query:
     ok: bool = True
 
 
-# Greenroom keeps what it has parsed and validated as well.
-_PARSED, _VALIDATED = ParserCache(), ValidationCache()
-
-
-def _parsed() -> ParserCache:
-    return _PARSED
-
-
-def _validated() -> ValidationCache:
-    return _VALIDATED
-
-
 def schema_on(engine: Engine) -> strawberry.Schema:
     """Make a schema whose runs are rows, and say hello without a run."""
 
@@ -158,7 +144,9 @@ def schema_on(engine: Engine) -> strawberry.Schema:
             )
             return ExecuteCodePayload(execution=execution, errors=[])
 
-    return strawberry.Schema(Query, Mutation, extensions=[_parsed, _validated])
+    # Greenroom keeps what it has parsed and validated as well.
+    parsed, validated = ParserCache(), ValidationCache()
+    return strawberry.Schema(Query, Mutation, extensions=[lambda: parsed, lambda: validated])
 
 
 def database(folder: str) -> Engine:
@@ -183,19 +171,6 @@ async def serve() -> None:
             print(listener.getsockname()[1], flush=True)
             config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False)
             await uvicorn.Server(config).serve(sockets=[listener])
-
-
-@contextmanager
-def started(*command: str) -> Iterator[tuple[int, int]]:
-    """Start a server that prints its port; yields its process id and the port."""
-    with subprocess.Popen(
-        [sys.executable, "-m", *command], stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout
-            yield process.pid, int(process.stdout.readline())
-        finally:
-            process.kill()
 
 
 def measured(subject: Subject, pid: int, runs: int) -> list[float]:

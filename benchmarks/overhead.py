@@ -56,8 +56,8 @@ HEADERS = {
 class Subject:
     """A server that is asked for one thing."""
 
-    def __init__(self, name: str, process: "subprocess.Popen[str]", port: int, body: bytes) -> None:
-        self.name, self._pid, self._body = name, process.pid, body
+    def __init__(self, name: str, pid: int, port: int, body: bytes) -> None:
+        self.name, self._pid, self._body = name, pid, body
         self._connection = http.client.HTTPConnection("127.0.0.1", port)
 
     def measure(self, requests: int) -> float:
@@ -78,13 +78,13 @@ def cpu_time(pid: int) -> float:
 
 
 @contextmanager
-def subject(kind: str, name: str, body: bytes) -> Iterator[Subject]:
-    """Start a server."""
-    command = [sys.executable, "-m", "benchmarks.stub", kind]
+def started(module: str, *arguments: str) -> Iterator[tuple[int, int]]:
+    """Start a server that prints its port; yields its process id and the port."""
+    command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
-            yield Subject(name, process, int(process.stdout.readline()), body)
+            yield process.pid, int(process.stdout.readline())
         finally:
             process.kill()
 
@@ -96,8 +96,8 @@ def main(
     """Measure."""
     with ExitStack() as stack:
         baseline, *subjects = [
-            stack.enter_context(subject(*each))
-            for each in (
+            Subject(name, *stack.enter_context(started("benchmarks.stub", kind)), body)
+            for kind, name, body in (
                 ("bare", "bare JSON", MUTATION),
                 ("api", "executeCode, answered from memory", MUTATION),
                 ("whole", "executeCode, with its rows in SQLite", MUTATION),

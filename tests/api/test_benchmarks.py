@@ -1,4 +1,4 @@
-"""The servers that benchmarks ask are answered by what there is now."""
+"""The servers that benchmarks ask still answer."""
 
 import httpx
 import pytest

@@ -1,5 +1,7 @@
 """A program cannot tell whether its interpreter was started for it or had been waiting."""
 
+import asyncio
+import gc
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -45,8 +47,20 @@ class Both:
     cold: LocalExecutor
 
 
+def end_strays() -> None:
+    """End what tests of Modal's client may have left, so that no word of it comes into our log.
+
+    One that is asked for something after its end tries for 63 s to connect, in a task of its own.
+    """
+    for task in asyncio.all_tasks():
+        if getattr(task.get_coro(), "__name__", "") == "create_channel_with_fallbacks":
+            task.cancel()
+    gc.collect()
+
+
 @pytest.fixture(scope="module")
 async def both() -> AsyncIterator[Both]:
+    end_strays()
     async with hosted(local()) as warm, hosted(local(keeps_warm=False)) as cold:
         assert isinstance(warm.executor, LocalExecutor)
         assert isinstance(cold.executor, LocalExecutor)
@@ -78,8 +92,7 @@ async def test_both_ways_are_the_same(
         tasks.start_soon(go, "warm", both.warm)
         tasks.start_soon(go, "cold", both.cold)
     assert sum(cells.served for cells in both.warm._warm.cells.values()) == served + 1
-    # As when it has to be started cold after all; others may be late with a word of another test.
-    assert [each.message for each in caplog.records if each.name.startswith("app.")] == []
+    assert not caplog.records  # as when it has to be started cold after all
     assert seen(ends["warm"]) == seen(ends["cold"])
 
 
