@@ -1,7 +1,5 @@
 """A program cannot tell whether its interpreter was started for it or had been waiting."""
 
-import asyncio
-import gc
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -47,20 +45,8 @@ class Both:
     cold: LocalExecutor
 
 
-def end_strays() -> None:
-    """End what tests of Modal's client may have left, so that no word of it comes into our log.
-
-    One that is asked for something after its end tries for 63 s to connect, in a task of its own.
-    """
-    for task in asyncio.all_tasks():
-        if getattr(task.get_coro(), "__name__", "") == "create_channel_with_fallbacks":
-            task.cancel()
-    gc.collect()
-
-
 @pytest.fixture(scope="module")
 async def both() -> AsyncIterator[Both]:
-    end_strays()
     async with hosted(local()) as warm, hosted(local(keeps_warm=False)) as cold:
         assert isinstance(warm.executor, LocalExecutor)
         assert isinstance(cold.executor, LocalExecutor)

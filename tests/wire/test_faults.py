@@ -3,6 +3,7 @@
 Each row is a fault, the program's verdict (or our error), and how many calls it took.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import anyio
 import pytest
 from grpclib.const import Status as Code
+from modal._utils.async_utils import synchronize_api
 
 from app.domain.errors import ExecutorError, NoSandbox, Unavailable
 from app.domain.execution import Output, Status
@@ -228,6 +230,13 @@ async def test_versions_that_cannot_be_asked_are_asked_again(loopback: LoopbackM
 # The three hangs of Modal's client, each with an end of ours.
 
 
+async def _busy() -> list[str]:
+    return [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
+
+
+_busy_in_its_loop = synchronize_api(_busy)  # type: ignore[no-untyped-call]
+
+
 async def test_a_modal_that_does_not_answer_does_not_hold_the_start_back(
     loopback: LoopbackModal, pinned: pytest.MonkeyPatch
 ) -> None:
@@ -239,6 +248,7 @@ async def test_a_modal_that_does_not_answer_does_not_hold_the_start_back(
         state = executor.state()
         assert state.problem
         assert not executor.supports(LANGUAGES["PYTHON"]).is_available
+    assert not [name for name in await _busy_in_its_loop.aio() if "channel" in name]
 
 
 async def test_throttling_without_end_ends(loopback: LoopbackModal) -> None:

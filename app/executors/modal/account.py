@@ -18,7 +18,7 @@ import modal
 from app.executors.modal.calls import within
 from app.executors.modal.credentials import Token
 from app.executors.modal.errors import ModalError, translated
-from app.executors.modal.private import Identity, identity, result_status
+from app.executors.modal.private import Identity, identity, opened, result_status
 
 CONNECT_TIMEOUT = 5.0  # s
 CALL_TIMEOUT = 10.0  # s; control plane calls take a tenth of that
@@ -165,9 +165,7 @@ async def open_client(token: Token, *, server: str) -> modal.Client:
     with translated("connect"):
         client: modal.Client = await within(
             CONNECT_TIMEOUT,
-            modal.Client.from_credentials.aio(
-                token.id.get_secret_value(), token.secret.get_secret_value()
-            ),
+            opened.aio(server, token.id.get_secret_value(), token.secret.get_secret_value()),
         )
     try:
         with translated("verify the token"):

@@ -6,6 +6,8 @@ fails on upgrade, so that each line here is looked at again.
 * The status of a result tells an out-of-memory kill (10) from an eviction (9, 8, 7); the public
   `returncode` is 137 for both and for our own terminate.
 * The names of workspace and token make the start-up line worth reading.
+* The public way to open a client returns nothing to close where it is given up: that would go on
+  connecting for 63 s and then complain in the log.
 * The ids of a process, and reading its output again from the start, let another server take over
   a run whose server has died.
 """
@@ -70,6 +72,16 @@ async def _identity(client: _Client) -> Identity:
     return Identity(workspace=answer.workspace_name or "-", token=answer.token_name or "-")
 
 
+async def _opened(server: str, token_id: str, token_secret: str) -> _Client:
+    client = _Client(server, api_pb2.CLIENT_TYPE_CLIENT, (token_id, token_secret))
+    try:
+        await client._open()
+    except BaseException:
+        await client.close()
+        raise
+    return client
+
+
 async def _output_again(sandbox: _Sandbox, task: str, exec: str) -> AsyncGenerator[bytes, None]:
     router = await sandbox._impl.get_command_router_client(task)
     async for message in router.exec_stdio_read(task, exec, _STDOUT):
@@ -78,6 +90,7 @@ async def _output_again(sandbox: _Sandbox, task: str, exec: str) -> AsyncGenerat
 
 result_status = synchronize_api(_result_status)
 identity = synchronize_api(_identity)
+opened = synchronize_api(_opened)
 output_again = synchronize_api(_output_again)
 
 
