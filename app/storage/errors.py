@@ -59,6 +59,14 @@ def explained(url: URL) -> Iterator[None]:
         raise StorageError(message) from error
 
 
+def is_locked(error: StorageError) -> bool:
+    """Tell whether another process had the file of SQLite to itself."""
+    cause = error.__cause__
+    if isinstance(cause, DBAPIError):
+        cause = cause.orig
+    return _kind(cause) == sqlite3.SQLITE_BUSY
+
+
 def place(url: URL) -> str:
     """Name a database without the user and the secrets of its URL."""
     host = url.host or url.query.get("host")
@@ -82,5 +90,9 @@ def _advice(error: DBAPIError | sqlite3.Error | OSError, url: URL) -> str | None
 def _sqlite_advice(error: sqlite3.Error) -> str | None:
     if any(sign in str(error) for sign in _SQLITE_SCHEMA):
         return f"does not have the tables of this version of Greenroom: {MIGRATE}"
+    return _SQLITE.get(_kind(error))
+
+
+def _kind(error: BaseException | None) -> int:
     # The low byte is the kind, the rest its detail.
-    return _SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

@@ -26,7 +26,8 @@ class History:
 
     async def executions(self, owner: str, ids: Sequence[UUID]) -> dict[UUID, Execution]:
         """Return those of the owner's executions that there are."""
-        return await self._database.read(partial(reads.executions, owner=owner, ids=ids))
+        work = partial(reads.executions, owner=owner, ids=ids)
+        return await self._database.read(work, is_brief=len(ids) == 1)
 
     async def programs(self, owner: str, ids: Sequence[UUID]) -> dict[UUID, Program]:
         """Return what the owner's executions ran."""

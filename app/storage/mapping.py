@@ -1,9 +1,11 @@
 """Between the values of the domain and the columns of the tables."""
 
+import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -24,11 +26,22 @@ from app.domain.execution import (
     Transcript,
     Usage,
 )
-from app.domain.limits import DEFAULT_LIMITS, Limits
+from app.domain.limits import DEFAULT_LIMITS, KIB, Limits
 from app.domain.testing import Verdict
 
 Values = dict[str, Any]
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
+
+# NaN is not JSON: PostgreSQL refuses it, and SQLite would give it back to a client.
+to_json = partial(json.dumps, separators=(",", ":"), allow_nan=False)
+
+
+_SMALL = 64 * KIB
+
+
+def is_small(*parts: Sized) -> bool:
+    """Tell whether to write this takes but a moment."""
+    return sum(map(len, parts)) <= _SMALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

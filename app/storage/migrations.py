@@ -24,9 +24,9 @@ from app.storage.engine import (
     in_transaction,
     open_database,
     postgres_engine,
-    sqlite_engine,
 )
 from app.storage.errors import StorageError, explained, place
+from app.storage.sqlite import sqlite_engine
 from app.storage.urls import is_sqlite, normal
 
 LOCK_TIMEOUT = 60  # s; for another process to migrate, or to end a long transaction

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.domain.access import AuditEntry
 from app.domain.execution import Execution, Program
-from app.storage.mapping import execution_of
+from app.storage.mapping import execution_of, is_small
 from app.storage.reads import EXECUTION
 from app.storage.rows import EXECUTIONS
 from app.storage.writes import Note
@@ -56,6 +56,13 @@ class Arrival:
     wish: Wish | None = None
     entry: AuditEntry | None = None
     """Of the audit log."""
+
+    @property
+    def is_brief(self) -> bool:
+        """Whether it takes but a moment to write it."""
+        program = self.program
+        data = (each.data for each in program.files)
+        return program.suite is None and is_small(program.source, program.stdin, *data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

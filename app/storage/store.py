@@ -29,7 +29,7 @@ from app.storage.erasing import Chosen, Erased
 from app.storage.feed import open_feed
 from app.storage.history import History
 from app.storage.leases import Adopted, Heir, Recovered, Renewed
-from app.storage.mapping import Hold, Lease, LogEntry
+from app.storage.mapping import Hold, Lease, LogEntry, is_small
 from app.storage.once import Arrival, Earlier, Wish
 from app.storage.queue import Bounds, Claimer, QueueLength, QueuePlace, Work
 from app.storage.registry import Registry
@@ -113,7 +113,8 @@ class Store(History):
             holder=holder,
             lease_time=self.lease_time,
         )
-        return await self._change(partial(self._admit, arrival=arrival, add=add))
+        work = partial(self._admit, arrival=arrival, add=add)
+        return await self._change(work, is_brief=arrival.is_brief)
 
     async def enqueue(self, arrival: Arrival, bounds: Bounds) -> Earlier | bool:
         """Add an execution that waits, if there is room; or return who has the key of its wish.
@@ -121,7 +122,8 @@ class Store(History):
         Raises:
             NoShareError: its owner has had its share.
         """
-        return await self._change(partial(self._enqueue, arrival=arrival, bounds=bounds))
+        work = partial(self._enqueue, arrival=arrival, bounds=bounds)
+        return await self._change(work, is_brief=arrival.is_brief)
 
     async def enqueue_all(
         self, arrivals: Sequence[Arrival], bounds: Bounds
@@ -151,13 +153,13 @@ class Store(History):
 
     async def earlier(self, owner: str, wish: Wish) -> Earlier | None:
         """Return which of the owner's executions has the key of a wish."""
-        return await self._database.read(partial(once.find, owner=owner, wish=wish))
+        return await self._database.read(partial(once.find, owner=owner, wish=wish), is_brief=True)
 
     async def claim(self, by: Claimer, wanted: int) -> tuple[Work, ...]:
         """Take at most so many of those that wait, and hold them."""
         at = datetime.now(UTC)
         work = partial(queue.claim, by=by, wanted=wanted, at=at, lease_time=self.lease_time)
-        return await self._change(work)
+        return await self._change(work, is_brief=True)
 
     async def cancel(
         self, owner: str, id: UUID, outcome: Outcome, *, at: datetime
@@ -171,7 +173,8 @@ class Store(History):
 
     async def append(self, hold: Hold, entries: Sequence[LogEntry]) -> bool:
         """Add to the log; False and nothing added when it is no longer held."""
-        return await self._change(partial(writes.append, hold=hold, entries=entries))
+        work = partial(writes.append, hold=hold, entries=entries)
+        return await self._change(work, is_brief=is_small(*(each.output.data for each in entries)))
 
     async def record(self, hold: Hold, results: Sequence[CaseResult]) -> bool:
         """Write down what came of tests; False and nothing written when it is no longer held."""
@@ -187,7 +190,7 @@ class Store(History):
         work = partial(
             writes.finish, hold=hold, outcome=outcome, at=at, last=last, counts=self._counts
         )
-        return await self._change(work)
+        return await self._change(work, is_brief=last.is_brief)
 
     async def is_unwanted(self, hold: Hold) -> bool:
         """Whether somebody wants its end, or it is no longer held."""
@@ -287,16 +290,19 @@ class Store(History):
             audit.add(connection, [arrival.entry])
         return added
 
-    async def _change(self, work: Callable[[Connection, Note], T]) -> T:
+    async def _change(self, work: Callable[[Connection, Note], T], *, is_brief: bool = False) -> T:
         """Do the work and tell who waits for what it notes, all of it or nothing."""
         notes: list[str] = []
 
         def change(connection: Connection) -> T:
+            notes.clear()
             result = work(connection, notes.append)
             self.feed.announce(connection, notes)
             return result
 
-        return await self._database.write(change, partial(self.feed.committed, notes))
+        return await self._database.write(
+            change, partial(self.feed.committed, notes), is_brief=is_brief
+        )
 
     async def keep_replica(self, name: str, *, until: datetime) -> None:
         """Say that a replica of the service lives until then."""

@@ -25,6 +25,7 @@ from app.storage.mapping import (
     LogEntry,
     artifact_values,
     execution_values,
+    is_small,
     log_values,
     outcome_values,
 )
@@ -40,6 +41,12 @@ class LastWords:
     artifacts: Sequence[File] = ()
     verdict: Verdict | None = None
     """What its tests say together, if they were carried out."""
+
+    @property
+    def is_brief(self) -> bool:
+        """Whether it takes but a moment to write it."""
+        pieces = (each.output.data for each in self.entries)
+        return not (self.artifacts or self.verdict) and is_small(*pieces)
 
 
 Note: TypeAlias = Callable[[str], None]

@@ -33,6 +33,7 @@ from .samples import (
 
 PROGRAMS = 50
 PIECES = 5
+LARGE = b"x" * 100_000
 _WAITING = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 
 
@@ -184,9 +185,11 @@ async def test_an_end_cancelled_in_its_thread_goes_on_and_is_told(store: Store, 
                 from_thread.run_sync(scope.cancel)
 
         with listening(Engine, "after_cursor_execute", interrupt):
-            await end(store, id)
+            last = LastWords(entries=[entry(1, LARGE)])  # too much for the event loop
+            assert await store.finish(hold(id), SUCCESS, at=NOW, last=last)
     assert scope.cancel_called
-    assert await whole(store, id)
+    assert (await store.executions(OWNER, [id]))[id].outcome == SUCCESS
+    assert (await store.transcripts(OWNER, [id]))[id].stdout == LARGE
 
 
 @pytest.mark.parametrize("way", ["scope", "task"])

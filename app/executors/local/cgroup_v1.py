@@ -10,7 +10,14 @@ from pathlib import Path
 from uuid import uuid4
 
 from app.domain.limits import Limits
-from app.executors.local.cgroup_folders import field, own_folder, remove, undone_on_error, write
+from app.executors.local.cgroup_folders import (
+    field,
+    own_folder,
+    read,
+    remove,
+    undone_on_error,
+    write,
+)
 
 _INIT = 1  # process 1 of a cell does not count against the program's limit
 
@@ -51,7 +58,7 @@ class LeafV1:
 
     def cpu_time(self) -> float:
         """Read cpuacct.usage, which counts nanoseconds."""
-        return int((self._cpuacct / "cpuacct.usage").read_text()) / 1e9
+        return int(read(self._cpuacct / "cpuacct.usage")) / 1e9
 
     def oom_kills(self) -> int:
         """Read the counter in memory.oom_control."""
@@ -63,7 +70,7 @@ class LeafV1:
 
     def peak_memory(self) -> int | None:
         """Read memory.max_usage_in_bytes."""
-        return int((self._memory / "memory.max_usage_in_bytes").read_text())
+        return int(read(self._memory / "memory.max_usage_in_bytes"))
 
     def reset_peak_memory(self) -> None:
         """Write to the file that counts it."""

@@ -15,6 +15,7 @@ from app.executors.local.cgroup_folders import (
     NAME,
     field,
     own_folder,
+    read,
     remove,
     undone_on_error,
     write,
@@ -61,7 +62,7 @@ class LeafV2:
     def peak_memory(self) -> int | None:
         """Read memory.peak."""
         with contextlib.suppress(FileNotFoundError):
-            return int((self._path / "memory.peak").read_text())
+            return int(read(self._path / "memory.peak"))
         return None
 
     def reset_peak_memory(self) -> None:

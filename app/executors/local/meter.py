@@ -30,7 +30,7 @@ class Metered:
 
 
 class Meter(Protocol):
-    """Counts one run. `exceeded` and `close` may block for a moment: call them in a thread."""
+    """Counts one run. `exceeded` and `change` may block for a moment: call them in a thread."""
 
     bounds_processes: bool
     """Whether the kernel bounds them for us; if not, an rlimit has to."""
@@ -38,6 +38,16 @@ class Meter(Protocol):
     @property
     def joins(self) -> Sequence[int]:
         """The open files through which a cell's init joins what is counted."""
+
+    def begin(self) -> None:
+        """Count from here: what has happened so far is not the program's doing."""
+
+    def change(self, limits: Limits) -> None:
+        """Take other limits than it was made with.
+
+        Raises:
+            OSError: what is counted has more already.
+        """
 
     def pause(self, limits: Limits) -> float:
         """Return for how long, in seconds, nothing can be exceeded that was not before."""

@@ -84,7 +84,7 @@ class Run:
             try:
                 await self._start(start, theirs)
             except ExecutorError as error:
-                end = await self._facts(None, 0.0)
+                end = self._facts(None, 0.0)
                 if end.oom_killed:
                     return end  # the limit is too low even for a start
                 raise NotStarted(*error.args) from error
@@ -97,7 +97,7 @@ class Run:
                 tasks.start_soon(self._read, Stream.STDERR, ours[2], emit)
                 record, wall_time = await self._until_the_end(start.collect)
                 feeding.cancel()
-            return await self._facts(record, wall_time)
+            return self._facts(record, wall_time)
 
     def _pipes(self, ends: ExitStack) -> tuple[list[End], list[End]]:
         if self.cell.pipes is not None:
@@ -223,9 +223,9 @@ class Run:
         if self._scratch is not None:
             os.close(self._scratch)
 
-    async def _facts(self, record: Record | None, wall_time: float) -> Exit:
+    def _facts(self, record: Record | None, wall_time: float) -> Exit:
         code, signal_name = _ending(record)
-        metered, hit = await anyio.to_thread.run_sync(self._measure)
+        metered, hit = self._measure()
         reported = record or _NOTHING
         return Exit(
             code=code,

@@ -265,7 +265,7 @@ class WarmCells:
             cell = await slot.enter_async_context(start.ready())
             cell.pipes = ours
             meter = leaf or CensusMeter(cell)
-            await anyio.to_thread.run_sync(meter.begin)
+            meter.begin()
             yield Slot(cell=cell, meter=meter, zygote=zygote)
 
     def _failed(self, error: Exception) -> None:
