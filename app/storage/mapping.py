@@ -37,11 +37,12 @@ to_json = partial(json.dumps, separators=(",", ":"), allow_nan=False)
 
 
 _SMALL = 64 * KIB
+_ROW = KIB  # to write a row takes about as long as to write so much in one
 
 
 def is_small(*parts: Sized) -> bool:
-    """Tell whether to write this takes but a moment."""
-    return sum(map(len, parts)) <= _SMALL
+    """Tell whether to write this takes but a moment: few parts, and little in them."""
+    return sum(len(each) + _ROW for each in parts) <= _SMALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,7 +62,9 @@ class Arrival:
         """Whether it takes but a moment to write it."""
         program = self.program
         data = (each.data for each in program.files)
-        return program.suite is None and is_small(program.source, program.stdin, *data)
+        return program.suite is None and is_small(
+            program.source, program.stdin, *program.args, *data
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

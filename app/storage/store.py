@@ -159,7 +159,7 @@ class Store(History):
         """Take at most so many of those that wait, and hold them."""
         at = datetime.now(UTC)
         work = partial(queue.claim, by=by, wanted=wanted, at=at, lease_time=self.lease_time)
-        return await self._change(work, is_brief=True)
+        return await self._change(work)  # not brief: what it finds may be large
 
     async def cancel(
         self, owner: str, id: UUID, outcome: Outcome, *, at: datetime

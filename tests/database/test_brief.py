@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,21 @@ import anyio.lowlevel
 import pytest
 from sqlalchemy import Connection, Engine
 
-from app.storage.store import LastWords, Store
+from app.domain.execution import Status
+from app.storage.store import Arrival, Bounds, LastWords, Store
 
-from .samples import NOW, OWNER, SUCCESS, begun, entry, hold, listening
+from .samples import (
+    CLAIMER,
+    NOW,
+    OWNER,
+    PROGRAM,
+    SUCCESS,
+    begun,
+    entry,
+    execution,
+    hold,
+    listening,
+)
 
 LARGE = b"x" * 100_000
 
@@ -70,6 +83,24 @@ async def test_what_is_large_does_not(store: Store) -> None:
         assert await store.finish(
             hold(id), SUCCESS, at=NOW, last=LastWords(entries=[entry(2, LARGE)])
         )
+    assert seen == {False}
+
+
+async def test_what_is_in_many_pieces_does_not(store: Store) -> None:
+    id = await begun(store)
+    with places() as seen:
+        assert await store.append(hold(id), [entry(number, b"x") for number in range(100)])
+    assert seen == {False}
+
+
+async def test_what_others_have_made_large_is_not_read_in_the_loop(store: Store) -> None:
+    program = replace(PROGRAM, source="#" * len(LARGE))
+    waiting = execution(status=Status.QUEUED, started_at=None)
+    bounds = Bounds(owned=1, in_all=1)
+    assert await store.enqueue(Arrival(execution=waiting, program=program), bounds) is True
+    with places() as seen:
+        (work,) = await store.claim(CLAIMER, 1)
+    assert work.program == program
     assert seen == {False}
 
 
